@@ -1,0 +1,83 @@
+"""Security policies: what the SPD does with the traffic that a selector names (RFC 4301 section 4.4.1)."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from ipaddress import IPv6Address
+
+from mobivpn.errors import CallerError
+from mobivpn.ipsec.sa import Mode
+from mobivpn.ipsec.selector import Direction, TrafficSelector
+
+ANY = IPv6Address("::")
+
+
+class PolicyAction(Enum):
+    """The three dispositions of RFC 4301."""
+
+    PROTECT = "protect"
+    BYPASS = "bypass"
+    DISCARD = "discard"
+
+
+class Precedence(IntEnum):
+    """Order of the SPD: the smaller goes first.
+
+    Mobility headers come before data, one pair of nodes before the whole VPN, and everything before the
+    catch-all that keeps VPN addresses from ever leaving in clear.
+    """
+
+    MOBILITY = 100
+    SIGNALLING = 200
+    PAIR = 500
+    VPN = 1000
+    CATCH_ALL = 9000
+
+
+@dataclass(frozen=True, slots=True)
+class EspTemplate:
+    """Protect by ESP between two addresses; source `::` and no reqid accept any SA to `destination`."""
+
+    source: IPv6Address
+    destination: IPv6Address
+    mode: Mode
+    reqid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAddressTemplate:
+    """The home address option (RFC 6275 section 6.3), where a binding says so."""
+
+    source: IPv6Address
+    destination: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingHeaderTemplate:
+    """The type 2 routing header (RFC 6275 section 6.4), where a binding says so."""
+
+    source: IPv6Address
+    destination: IPv6Address
+
+
+Template = EspTemplate | HomeAddressTemplate | RoutingHeaderTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityPolicy:
+    """One SPD entry (RFC 9061 `spd-entry`).
+
+    `templates` are the layers of a PROTECT policy, inside out. `device` binds an entry to one interface
+    (for FORWARD: the one it leaves by).
+    """
+
+    name: str
+    direction: Direction
+    selector: TrafficSelector
+    action: PolicyAction
+    precedence: Precedence
+    templates: tuple[Template, ...] = ()
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action is PolicyAction.PROTECT) != bool(self.templates):
+            raise CallerError(f"policy {self.name}: PROTECT, and only PROTECT, has templates")

@@ -1,0 +1,72 @@
+"""Security associations: one simplex ESP association as both its ends know it (RFC 4301 section 4.4.2)."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.errors import CallerError
+
+LOWEST_SPI = 256
+"""SPIs 1 to 255 are reserved (RFC 4303 section 2.1)."""
+
+
+class Mode(Enum):
+    """ESP encapsulation mode (RFC 9061 `mode`)."""
+
+    TRANSPORT = "transport"
+    TUNNEL = "tunnel"
+
+
+class EspAlgorithm(Enum):
+    """ESP algorithms by their strongSwan proposal names; combined-mode, so integrity is included."""
+
+    AES128GCM16 = "aes128gcm16"
+    AES256GCM16 = "aes256gcm16"
+
+    @property
+    def key_bytes(self) -> int:
+        """Length of the keying material in bytes: the key and the 4-byte salt (RFC 4106 section 8.1)."""
+        return {EspAlgorithm.AES128GCM16: 20, EspAlgorithm.AES256GCM16: 36}[self]
+
+
+class Spi(int):
+    """A security parameters index, 256 to 2^32 - 1 (RFC 4303 section 2.1)."""
+
+    def __new__(cls, value: int) -> "Spi":
+        if not LOWEST_SPI <= value < 2**32:
+            raise CallerError(f"SPI {value} is outside {LOWEST_SPI}..2^32-1")
+        return super().__new__(cls, value)
+
+    def __repr__(self) -> str:
+        return f"Spi({int(self):#010x})"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityAssociation:
+    """One SAD entry (RFC 9061 `sad-entry`): `source` encrypts, `destination` decrypts.
+
+    `reqid` ties it to the policies that use it. `inner_source` and `inner_destination`, when given,
+    are the SA's own selector: what it may carry. `key` is keying material, salt included.
+    `anti_replay_window` counts packets; extended sequence numbers are always on.
+    """
+
+    name: str
+    reqid: int
+    spi: Spi
+    source: IPv6Address
+    destination: IPv6Address
+    mode: Mode
+    algorithm: EspAlgorithm
+    key: bytes = field(repr=False)
+    inner_source: IPv6Network | None = None
+    inner_destination: IPv6Network | None = None
+    anti_replay_window: int = 1024
+
+    def __post_init__(self) -> None:
+        if len(self.key) != self.algorithm.key_bytes:
+            raise CallerError(
+                f"SA {self.name}: {self.algorithm.value} needs {self.algorithm.key_bytes} bytes of "
+                f"keying material, got {len(self.key)}"
+            )
+        if not 0 < self.anti_replay_window <= 4096:
+            raise CallerError(f"SA {self.name}: anti-replay window {self.anti_replay_window}")

@@ -1,0 +1,41 @@
+"""Traffic selectors (RFC 4301 section 4.4.1.1; RFC 9061 `traffic-selector`)."""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.errors import CallerError
+
+IPPROTO_MH = 135
+IPPROTO_UDP = 17
+
+
+class Direction(Enum):
+    """Which way a policy looks, seen from the host that holds it; FORWARD is Linux's third one."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    FORWARD = "forward"
+
+
+def host(address: IPv6Address) -> IPv6Network:
+    """Return the /128 prefix of one address."""
+    return IPv6Network((address, 128))
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSelector:
+    """Packets between two prefixes, `local` being the side of the host that holds the entry.
+
+    `mobility_type` narrows protocol 135 to one mobility header type (RFC 4301 4.4.1.1: the MH type
+    is a selector); Linux matches it outbound only.
+    """
+
+    local_prefix: IPv6Network
+    remote_prefix: IPv6Network
+    inner_protocol: int | None = None
+    mobility_type: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mobility_type is not None and self.inner_protocol != IPPROTO_MH:
+            raise CallerError("selector: a mobility type needs inner protocol 135")
