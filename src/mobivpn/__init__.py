@@ -1,1 +1,1 @@
-"""The protocol core of mobivpn: decisions only; every socket, clock and random number is at the edge."""
+"""The protocol core of mobivpn: decisions only; sockets, clocks and randomness are at the edge."""

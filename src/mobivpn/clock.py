@@ -1,4 +1,4 @@
-"""Deadlines and back-off on a clock that the caller reads: `now` is seconds on any monotonic clock."""
+"""Deadlines and back-off on a clock that the caller reads: `now` is seconds, monotonic."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Timers(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Retransmission intervals: `initial_s`, doubled up to `maximum_s`, at most `attempts` sendings."""
+    """Resend intervals: `initial_s`, doubled up to `maximum_s`, at most `attempts` sendings."""
 
     initial_s: float
     maximum_s: float

@@ -1,4 +1,4 @@
-"""Fresh pairs of security associations: the VCM's secrets (seed 206 and 210) and a test lab's keys."""
+"""Fresh pairs of security associations: the VCM's secrets (seed 206, 210), a testbed's keys."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

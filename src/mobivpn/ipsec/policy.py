@@ -1,10 +1,12 @@
-"""Security policies: what the SPD does with the traffic that a selector names (RFC 4301 section 4.4.1)."""
+"""Security policies: what the SPD does with the traffic of a selector (RFC 4301 section 4.4.1)."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv6Address
 
 from mobivpn.errors import CallerError
+from mobivpn.ipsec.databases import Rank
 from mobivpn.ipsec.sa import Mode
 from mobivpn.ipsec.selector import Direction, TrafficSelector
 
@@ -22,11 +24,12 @@ class PolicyAction(Enum):
 class Precedence(IntEnum):
     """Order of the SPD: the smaller goes first.
 
-    Mobility headers come before data, one pair of nodes before the whole VPN, and everything before the
-    catch-all that keeps VPN addresses from ever leaving in clear.
+    Mobility headers come before data, one pair of nodes before the whole VPN, and everything before
+    the catch-all that keeps VPN addresses from ever leaving in clear.
     """
 
-    MOBILITY = 100
+    MOBILITY_PROTECTED = 100
+    MOBILITY = 110
     SIGNALLING = 200
     PAIR = 500
     VPN = 1000
@@ -35,7 +38,7 @@ class Precedence(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EspTemplate:
-    """Protect by ESP between two addresses; source `::` and no reqid accept any SA to `destination`."""
+    """Protect by ESP; source `::` and no reqid accept any SA to `destination`."""
 
     source: IPv6Address
     destination: IPv6Address
@@ -66,8 +69,8 @@ Template = EspTemplate | HomeAddressTemplate | RoutingHeaderTemplate
 class SecurityPolicy:
     """One SPD entry (RFC 9061 `spd-entry`).
 
-    `templates` are the layers of a PROTECT policy, inside out. `device` binds an entry to one interface
-    (for FORWARD: the one it leaves by).
+    `templates` are the layers of a PROTECT policy, inside out. `device` binds an entry to one
+    interface (for FORWARD: the one by which a packet leaves).
     """
 
     name: str
@@ -81,3 +84,13 @@ class SecurityPolicy:
     def __post_init__(self) -> None:
         if (self.action is PolicyAction.PROTECT) != bool(self.templates):
             raise CallerError(f"policy {self.name}: PROTECT, and only PROTECT, has templates")
+
+    @property
+    def rank(self) -> Rank:
+        """Policies stand before any address or route that could feed them."""
+        return Rank.POLICY
+
+    @property
+    def identity(self) -> Hashable:
+        """One entry per direction, selector and precedence, as in the kernel."""
+        return (self.direction, self.selector, self.precedence, self.device)

@@ -1,10 +1,12 @@
-"""Security associations: one simplex ESP association as both its ends know it (RFC 4301 section 4.4.2)."""
+"""Security associations: a simplex ESP association as both ends know it (RFC 4301 4.4.2)."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
+from mobivpn.ipsec.databases import Rank
 
 LOWEST_SPI = 256
 """SPIs 1 to 255 are reserved (RFC 4303 section 2.1)."""
@@ -18,14 +20,14 @@ class Mode(Enum):
 
 
 class EspAlgorithm(Enum):
-    """ESP algorithms by their strongSwan proposal names; combined-mode, so integrity is included."""
+    """ESP algorithms by strongSwan's proposal names; combined mode, so integrity is included."""
 
     AES128GCM16 = "aes128gcm16"
     AES256GCM16 = "aes256gcm16"
 
     @property
     def key_bytes(self) -> int:
-        """Length of the keying material in bytes: the key and the 4-byte salt (RFC 4106 section 8.1)."""
+        """Length of the keying material in bytes: key and 4-byte salt (RFC 4106 section 8.1)."""
         return {EspAlgorithm.AES128GCM16: 20, EspAlgorithm.AES256GCM16: 36}[self]
 
 
@@ -70,3 +72,13 @@ class SecurityAssociation:
             )
         if not 0 < self.anti_replay_window <= 4096:
             raise CallerError(f"SA {self.name}: anti-replay window {self.anti_replay_window}")
+
+    @property
+    def rank(self) -> Rank:
+        """Associations stand before the policies that use them."""
+        return Rank.ASSOCIATION
+
+    @property
+    def identity(self) -> Hashable:
+        """An SA is looked up by SPI and destination (RFC 4301 section 4.1)."""
+        return ("esp", self.destination, self.spi)
