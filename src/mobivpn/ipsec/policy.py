@@ -38,12 +38,16 @@ class Precedence(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EspTemplate:
-    """Protect by ESP; source `::` and no reqid accept any SA to `destination`."""
+    """Protect by ESP; source `::` and no reqid accept any SA to `destination`.
+
+    `optional` is for inbound traffic that comes with or without it, told apart by its own means.
+    """
 
     source: IPv6Address
     destination: IPv6Address
     mode: Mode
     reqid: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

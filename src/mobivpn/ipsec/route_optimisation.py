@@ -1,4 +1,4 @@
-"""Bindings as the IPsec machinery holds them: where a home address option or a type 2 routing header goes."""
+"""Bindings as the IPsec machinery holds them: which packets carry a home address as well."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Extension(Enum):
 class RouteOptimisation:
     """One binding in one direction of travel, between two home (or fixed) addresses.
 
-    A `wildcard` entry is inbound and takes any peer (`source` is `::`): a binding update has to be let
-    in from a care-of address that nobody knows yet, and a routing header from any correspondent.
+    A `wildcard` entry is inbound and takes any peer (`source` is `::`): a binding update has to be
+    let in from a care-of address that nobody knows yet, a routing header from any correspondent.
     """
 
     extension: Extension

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, IPv6Network
 from mobivpn.errors import CallerError
 
 IPPROTO_MH = 135
-IPPROTO_UDP = 17
+IPPROTO_ESP = 50
 
 
 class Direction(Enum):

@@ -1,0 +1,372 @@
+"""What a mobile node's kernel holds, as a function of where the node is and whom it talks to directly.
+
+Nothing here has a history: the same place, bindings and pairs always give the same databases, and
+`mobivpn.ipsec.databases.difference` finds the way from one to the next.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.host.associations import Associations, Purpose, at_care_of_address
+from mobivpn.host.movement import Detached, Inside, Outside, Place
+from mobivpn.host.mtu import inner_mtu
+from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
+from mobivpn.host.plan import Company, NodeIdentity
+from mobivpn.ipsec.databases import Databases, Entry, databases
+from mobivpn.ipsec.minting import SaPair
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    HomeAddressTemplate,
+    PolicyAction,
+    Precedence,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+    Template,
+)
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import Mode, SecurityAssociation
+from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, TrafficSelector, host
+
+VPN_DEVICE = "vpn0"
+"""Home addresses live here; what no policy protects is swallowed here."""
+HOME_TUNNEL = "ha0"
+HOME_TABLE = 100
+"""Routes of packets from the external home address: through the home agent."""
+
+EVERYWHERE = IPv6Network("::/0")
+LINK_LOCAL = IPv6Network("fe80::/10")
+MULTICAST = IPv6Network("ff02::/16")
+
+HOME_TEST_INIT = 1
+BINDING_UPDATE = 5
+BINDING_ACKNOWLEDGEMENT = 6
+
+ON_LINK = 1
+BY_ROUTER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DirectPair:
+    """The direct associations with one peer, as far as this end may use them.
+
+    `inbound` may hold two generations while a pair is renewed; `outbound` is None as long as the
+    peer is not known to be able to decrypt.
+    """
+
+    peer: NodeIdentity
+    inbound: tuple[SecurityAssociation, ...]
+    outbound: SecurityAssociation | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDatabases:
+    """The fixed part: who the node is and which associations it was given."""
+
+    me: NodeIdentity
+    company: Company
+    associations: Associations
+    link_mtu: int = 1500
+
+    def at(
+        self,
+        place: Place,
+        optimised: frozenset[IPv6Address] = frozenset(),
+        peer_bindings: Mapping[IPv6Address, IPv6Address] | None = None,
+        pairs: Iterable[DirectPair] = (),
+    ) -> Databases:
+        """Return the databases for one place.
+
+        `optimised` are the correspondents that hold this node's binding, `peer_bindings` the care-of
+        addresses of those whose binding this node holds, both by external home address.
+        """
+        pairs = tuple(pairs)
+        return databases(
+            (
+                *self._associations(place, pairs),
+                *self._bindings(place, optimised, peer_bindings or {}),
+                *self._mobility(place),
+                *self._signalling(place, optimised),
+                *(p for pair in pairs for p in self._direct(pair, optimised)),
+                *self._vpn(place, optimised),
+                *self._catch_all(),
+                *self._addresses_and_routes(place),
+            )
+        )
+
+    def _pair(self, purpose: Purpose) -> SaPair:
+        return self.associations[purpose, self.me.name]
+
+    def _associations(self, place: Place, pairs: tuple[DirectPair, ...]) -> Iterator[Entry]:
+        for purpose in (
+            Purpose.NODE_GATEWAY,
+            Purpose.NODE_GATEWAY_MOBILITY,
+            Purpose.NODE_GATEWAY_INSIDE,
+            Purpose.NODE_VCM,
+            Purpose.NODE_HOME_AGENT,
+        ):
+            yield self._pair(purpose).forward
+            yield self._pair(purpose).backward
+        if isinstance(place, Outside):
+            tunnel = self._home_agent_tunnel(place)
+            yield tunnel.forward
+            yield tunnel.backward
+        for pair in pairs:
+            yield from pair.inbound
+            if pair.outbound is not None:
+                yield pair.outbound
+
+    def _home_agent_tunnel(self, place: Outside) -> SaPair:
+        return at_care_of_address(self._pair(Purpose.NODE_HOME_AGENT_TUNNEL), place.care_of_address)
+
+    def _bindings(
+        self,
+        place: Place,
+        optimised: frozenset[IPv6Address],
+        peer_bindings: Mapping[IPv6Address, IPv6Address],
+    ) -> Iterator[Entry]:
+        home = self.me.external_home_address
+        # RFC 6275 9.5.1: a binding update has to get in before its care-of address is known.
+        yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, ANY, home, ANY, wildcard=True)
+        for peer, care_of_address in peer_bindings.items():
+            yield RouteOptimisation(Extension.ROUTING_HEADER, home, peer, care_of_address)
+        if isinstance(place, Outside):
+            here = place.care_of_address
+            yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
+            fixed = {self.company.home_agent, self.company.security_gateway}
+            for peer in sorted(optimised | fixed | place.updating):
+                yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, home, peer, here)
+
+    def _mobility(self, place: Place) -> Iterator[SecurityPolicy]:
+        me, home = self.me, self.me.external_home_address
+        for purpose, own, peer in (
+            (Purpose.NODE_HOME_AGENT, home, self.company.home_agent),
+            (Purpose.NODE_GATEWAY_MOBILITY, home, self.company.security_gateway),
+            (
+                Purpose.NODE_GATEWAY_INSIDE,
+                me.internal_home_address,
+                self.company.security_gateway_inside,
+            ),
+        ):
+            away = purpose is not Purpose.NODE_GATEWAY_INSIDE
+            selector = TrafficSelector(host(own), host(peer), IPPROTO_MH)
+            yield SecurityPolicy(
+                name=f"{purpose.name.lower()}/out",
+                direction=Direction.OUTBOUND,
+                selector=selector,
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.MOBILITY_PROTECTED,
+                templates=(
+                    EspTemplate(own, peer, Mode.TRANSPORT, purpose.value),
+                    *((HomeAddressTemplate(own, peer),) if away else ()),
+                ),
+            )
+            yield SecurityPolicy(
+                name=f"{purpose.name.lower()}/in",
+                direction=Direction.INBOUND,
+                selector=selector,
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.MOBILITY_PROTECTED,
+                templates=(
+                    EspTemplate(peer, own, Mode.TRANSPORT, purpose.value),
+                    *((RoutingHeaderTemplate(ANY, own),) if away else ()),
+                ),
+            )
+        if isinstance(place, Outside):
+            yield self._mobility_out(
+                "home_test_init",
+                HOME_TEST_INIT,
+                EspTemplate(
+                    place.care_of_address,
+                    self.company.home_agent,
+                    Mode.TUNNEL,
+                    Purpose.NODE_HOME_AGENT_TUNNEL.value,
+                ),
+            )
+            yield self._mobility_out(
+                "binding_update", BINDING_UPDATE, HomeAddressTemplate(home, ANY)
+            )
+        yield self._mobility_out(
+            "binding_acknowledgement", BINDING_ACKNOWLEDGEMENT, RoutingHeaderTemplate(home, ANY)
+        )
+        yield SecurityPolicy(
+            name="mobility/in",
+            direction=Direction.INBOUND,
+            selector=TrafficSelector(host(home), EVERYWHERE, IPPROTO_MH),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.MOBILITY,
+            templates=(
+                HomeAddressTemplate(ANY, home),
+                RoutingHeaderTemplate(ANY, home),
+                EspTemplate(
+                    self.company.home_agent,
+                    home,
+                    Mode.TUNNEL,
+                    Purpose.NODE_HOME_AGENT_TUNNEL.value,
+                    optional=True,
+                ),
+            ),
+        )
+
+    def _mobility_out(self, name: str, mobility_type: int, template: Template) -> SecurityPolicy:
+        return SecurityPolicy(
+            name=f"{name}/out",
+            direction=Direction.OUTBOUND,
+            selector=TrafficSelector(
+                host(self.me.external_home_address), EVERYWHERE, IPPROTO_MH, mobility_type
+            ),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.MOBILITY,
+            templates=(template,),
+        )
+
+    def _gateway_templates(
+        self, direction: Direction, optimised: frozenset[IPv6Address]
+    ) -> tuple[Template, ...]:
+        home, sg = self.me.external_home_address, self.company.security_gateway
+        reqid = Purpose.NODE_GATEWAY.value
+        if direction is Direction.INBOUND:
+            return (EspTemplate(sg, home, Mode.TUNNEL, reqid), RoutingHeaderTemplate(ANY, home))
+        return (
+            EspTemplate(home, sg, Mode.TUNNEL, reqid),
+            *((HomeAddressTemplate(home, sg),) if sg in optimised else ()),
+        )
+
+    def _signalling(
+        self, place: Place, optimised: frozenset[IPv6Address]
+    ) -> Iterator[SecurityPolicy]:
+        own, vcm = self.me.internal_home_address, self.company.vcm
+        reqid = Purpose.NODE_VCM.value
+        selector = TrafficSelector(host(own), host(vcm))
+        for direction, source, destination in (
+            (Direction.OUTBOUND, own, vcm),
+            (Direction.INBOUND, vcm, own),
+        ):
+            yield SecurityPolicy(
+                name=f"node_vcm/{direction.value}",
+                direction=direction,
+                selector=selector,
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.SIGNALLING,
+                templates=(
+                    EspTemplate(source, destination, Mode.TRANSPORT, reqid),
+                    *(
+                        ()
+                        if isinstance(place, Inside)
+                        else self._gateway_templates(direction, optimised)
+                    ),
+                ),
+            )
+        # Where xfrm_interface is loaded, nested ESP is checked before it is decrypted.
+        yield SecurityPolicy(
+            name="esp/in",
+            direction=Direction.INBOUND,
+            selector=TrafficSelector(host(self.me.external_home_address), EVERYWHERE, IPPROTO_ESP),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.SIGNALLING,
+            templates=(
+                HomeAddressTemplate(ANY, self.me.external_home_address),
+                RoutingHeaderTemplate(ANY, self.me.external_home_address),
+            ),
+        )
+
+    def _direct(
+        self, pair: DirectPair, optimised: frozenset[IPv6Address]
+    ) -> Iterator[SecurityPolicy]:
+        home, peer_home = self.me.external_home_address, pair.peer.external_home_address
+        selector = TrafficSelector(
+            host(self.me.internal_home_address), host(pair.peer.internal_home_address)
+        )
+        # Any source, any reqid: what is still under way through the gateway must be taken as well;
+        # the selector on each SA keeps the inner addresses honest.
+        yield SecurityPolicy(
+            name=f"{pair.peer.name}/in",
+            direction=Direction.INBOUND,
+            selector=selector,
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.PAIR,
+            templates=(
+                EspTemplate(ANY, home, Mode.TUNNEL),
+                HomeAddressTemplate(ANY, home),
+                RoutingHeaderTemplate(ANY, home),
+            ),
+        )
+        if pair.outbound is not None:
+            yield SecurityPolicy(
+                name=f"{pair.peer.name}/out",
+                direction=Direction.OUTBOUND,
+                selector=selector,
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.PAIR,
+                templates=(
+                    EspTemplate(home, peer_home, Mode.TUNNEL, pair.outbound.reqid),
+                    RoutingHeaderTemplate(home, peer_home),
+                    *((HomeAddressTemplate(home, peer_home),) if peer_home in optimised else ()),
+                ),
+            )
+
+    def _vpn(self, place: Place, optimised: frozenset[IPv6Address]) -> Iterator[SecurityPolicy]:
+        own = host(self.me.internal_home_address)
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            if not isinstance(place, Inside):
+                yield SecurityPolicy(
+                    name=f"vpn/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(own, self.company.vpn_prefix),
+                    action=PolicyAction.PROTECT,
+                    precedence=Precedence.VPN,
+                    templates=self._gateway_templates(direction, optimised),
+                )
+                continue
+            # Neighbour discovery comes from and goes to link-local and multicast addresses.
+            for what, remote in (
+                ("vpn", self.company.vpn_prefix),
+                ("link_local", LINK_LOCAL),
+                ("multicast", MULTICAST),
+            ):
+                yield SecurityPolicy(
+                    name=f"{what}/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(own, remote),
+                    action=PolicyAction.BYPASS,
+                    precedence=Precedence.VPN,
+                )
+
+    def _catch_all(self) -> Iterator[SecurityPolicy]:
+        own = host(self.me.internal_home_address)
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            for what, selector in (
+                ("own", TrafficSelector(own, EVERYWHERE)),
+                ("inside", TrafficSelector(EVERYWHERE, self.company.vpn_prefix)),
+            ):
+                yield SecurityPolicy(
+                    name=f"catch_all_{what}/{direction.value}",
+                    direction=direction,
+                    selector=selector,
+                    action=PolicyAction.DISCARD,
+                    precedence=Precedence.CATCH_ALL,
+                )
+
+    def _addresses_and_routes(self, place: Place) -> Iterator[Entry]:
+        internal, home = self.me.internal_home_address, self.me.external_home_address
+        vpn, mtu = self.company.vpn_prefix, inner_mtu(self.link_mtu)
+        yield Dummy(VPN_DEVICE)
+        yield Address(internal, VPN_DEVICE)
+        yield Address(home, VPN_DEVICE, home=True)
+        yield Route(vpn, metric=4096, device=VPN_DEVICE, mtu=mtu)
+        yield Rule(HOME_TABLE, preference=100, source=host(home))
+        if isinstance(place, Detached):
+            return
+        yield NextHop(BY_ROUTER, place.device, place.router)
+        yield Route(EVERYWHERE, next_hop=BY_ROUTER)
+        if isinstance(place, Inside):
+            yield Address(internal, place.device)
+            yield NextHop(ON_LINK, place.device)
+            yield Route(vpn, metric=256, next_hop=ON_LINK, mtu=mtu)
+        else:
+            yield Address(place.care_of_address, place.device)
+            yield Tunnel(
+                HOME_TUNNEL, place.care_of_address, self.company.home_agent, self.link_mtu - 40
+            )
+            yield Route(EVERYWHERE, device=HOME_TUNNEL, table=HOME_TABLE)

@@ -1,0 +1,43 @@
+"""What every role knows of the company network: who is where, under which names and addresses."""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.errors import CallerError
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """A mobile node's static identifiers (seed: internal and external HoA)."""
+
+    name: str
+    internal_home_address: IPv6Address
+    external_home_address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """The fixed addresses of the seed's figure 1."""
+
+    vpn_prefix: IPv6Network
+    security_gateway: IPv6Address
+    security_gateway_inside: IPv6Address
+    internal_router: IPv6Address
+    vcm: IPv6Address
+    home_agent: IPv6Address
+    nodes: tuple[NodeIdentity, ...]
+    signalling_port: int = 5202
+
+    def node(self, name: str) -> NodeIdentity:
+        """Return a mobile node by name; raise CallerError for an unknown one."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise CallerError(f"no mobile node is called {name}")
+
+    def node_at(self, address: IPv6Address) -> NodeIdentity | None:
+        """Return the mobile node whose internal or external home address this is."""
+        for node in self.nodes:
+            if address in (node.internal_home_address, node.external_home_address):
+                return node
+        return None
