@@ -1,10 +1,10 @@
-"""What a mobile node's kernel holds, as a function of where the node is and whom it talks to directly.
+"""What a mobile node's kernel holds, as a function of the place, the bindings and the pairs.
 
 Nothing here has a history: the same place, bindings and pairs always give the same databases, and
 `mobivpn.ipsec.databases.difference` finds the way from one to the next.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
@@ -61,6 +61,27 @@ class DirectPair:
 
 
 @dataclass(frozen=True, slots=True)
+class Bindings:
+    """Who knows where this node is, and whom this node can find; all by external home address.
+
+    `announced` are correspondents to whom a binding update is on its way or has gone, `optimised`
+    those of them to whom data may carry the home address option. `peers` are (home address,
+    care-of address) of the correspondents whose binding this node holds.
+    """
+
+    announced: frozenset[IPv6Address] = frozenset()
+    optimised: frozenset[IPv6Address] = frozenset()
+    peers: tuple[tuple[IPv6Address, IPv6Address], ...] = ()
+
+    def holds(self, peer: IPv6Address) -> bool:
+        """Tell whether this node holds the peer's binding."""
+        return any(home_address == peer for home_address, _ in self.peers)
+
+
+UNBOUND = Bindings()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDatabases:
     """The fixed part: who the node is and which associations it was given."""
 
@@ -70,26 +91,18 @@ class NodeDatabases:
     link_mtu: int = 1500
 
     def at(
-        self,
-        place: Place,
-        optimised: frozenset[IPv6Address] = frozenset(),
-        peer_bindings: Mapping[IPv6Address, IPv6Address] | None = None,
-        pairs: Iterable[DirectPair] = (),
+        self, place: Place, bindings: Bindings = UNBOUND, pairs: Iterable[DirectPair] = ()
     ) -> Databases:
-        """Return the databases for one place.
-
-        `optimised` are the correspondents that hold this node's binding, `peer_bindings` the care-of
-        addresses of those whose binding this node holds, both by external home address.
-        """
+        """Return the databases for one place."""
         pairs = tuple(pairs)
         return databases(
             (
                 *self._associations(place, pairs),
-                *self._bindings(place, optimised, peer_bindings or {}),
+                *self._bindings(place, bindings),
                 *self._mobility(place),
-                *self._signalling(place, optimised),
-                *(p for pair in pairs for p in self._direct(pair, optimised)),
-                *self._vpn(place, optimised),
+                *self._signalling(place, bindings.optimised),
+                *(policy for pair in pairs for policy in self._direct(pair, bindings)),
+                *self._vpn(place, bindings.optimised),
                 *self._catch_all(),
                 *self._addresses_and_routes(place),
             )
@@ -120,22 +133,17 @@ class NodeDatabases:
     def _home_agent_tunnel(self, place: Outside) -> SaPair:
         return at_care_of_address(self._pair(Purpose.NODE_HOME_AGENT_TUNNEL), place.care_of_address)
 
-    def _bindings(
-        self,
-        place: Place,
-        optimised: frozenset[IPv6Address],
-        peer_bindings: Mapping[IPv6Address, IPv6Address],
-    ) -> Iterator[Entry]:
+    def _bindings(self, place: Place, bindings: Bindings) -> Iterator[Entry]:
         home = self.me.external_home_address
         # RFC 6275 9.5.1: a binding update has to get in before its care-of address is known.
         yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, ANY, home, ANY, wildcard=True)
-        for peer, care_of_address in peer_bindings.items():
+        for peer, care_of_address in bindings.peers:
             yield RouteOptimisation(Extension.ROUTING_HEADER, home, peer, care_of_address)
         if isinstance(place, Outside):
             here = place.care_of_address
             yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
             fixed = {self.company.home_agent, self.company.security_gateway}
-            for peer in sorted(optimised | fixed | place.updating):
+            for peer in sorted(bindings.announced | bindings.optimised | fixed):
                 yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, home, peer, here)
 
     def _mobility(self, place: Place) -> Iterator[SecurityPolicy]:
@@ -271,9 +279,7 @@ class NodeDatabases:
             ),
         )
 
-    def _direct(
-        self, pair: DirectPair, optimised: frozenset[IPv6Address]
-    ) -> Iterator[SecurityPolicy]:
+    def _direct(self, pair: DirectPair, bindings: Bindings) -> Iterator[SecurityPolicy]:
         home, peer_home = self.me.external_home_address, pair.peer.external_home_address
         selector = TrafficSelector(
             host(self.me.internal_home_address), host(pair.peer.internal_home_address)
@@ -301,37 +307,54 @@ class NodeDatabases:
                 precedence=Precedence.PAIR,
                 templates=(
                     EspTemplate(home, peer_home, Mode.TUNNEL, pair.outbound.reqid),
-                    RoutingHeaderTemplate(home, peer_home),
-                    *((HomeAddressTemplate(home, peer_home),) if peer_home in optimised else ()),
+                    # Named only while they apply: a socket looks again when a policy changes.
+                    *(
+                        (RoutingHeaderTemplate(home, peer_home),)
+                        if bindings.holds(peer_home)
+                        else ()
+                    ),
+                    *(
+                        (HomeAddressTemplate(home, peer_home),)
+                        if peer_home in bindings.optimised
+                        else ()
+                    ),
                 ),
             )
 
     def _vpn(self, place: Place, optimised: frozenset[IPv6Address]) -> Iterator[SecurityPolicy]:
-        own = host(self.me.internal_home_address)
+        own, vpn = host(self.me.internal_home_address), self.company.vpn_prefix
+        if isinstance(place, Inside):
+            yield from self._no_ipsec(own, vpn)
+            return
         for direction in (Direction.OUTBOUND, Direction.INBOUND):
-            if not isinstance(place, Inside):
-                yield SecurityPolicy(
-                    name=f"vpn/{direction.value}",
-                    direction=direction,
-                    selector=TrafficSelector(own, self.company.vpn_prefix),
-                    action=PolicyAction.PROTECT,
-                    precedence=Precedence.VPN,
-                    templates=self._gateway_templates(direction, optimised),
-                )
-                continue
-            # Neighbour discovery comes from and goes to link-local and multicast addresses.
-            for what, remote in (
-                ("vpn", self.company.vpn_prefix),
-                ("link_local", LINK_LOCAL),
-                ("multicast", MULTICAST),
-            ):
-                yield SecurityPolicy(
-                    name=f"{what}/{direction.value}",
-                    direction=direction,
-                    selector=TrafficSelector(own, remote),
-                    action=PolicyAction.BYPASS,
-                    precedence=Precedence.VPN,
-                )
+            yield SecurityPolicy(
+                name=f"vpn/{direction.value}",
+                direction=direction,
+                selector=TrafficSelector(own, vpn),
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.VPN,
+                templates=self._gateway_templates(direction, optimised),
+            )
+
+    def _no_ipsec(self, own: IPv6Network, vpn: IPv6Network) -> Iterator[SecurityPolicy]:
+        """Yield the seed's "no IPsec", with what neighbour discovery (RFC 4861) needs beside it."""
+        for what, direction, local, remote in (
+            ("vpn", Direction.OUTBOUND, own, vpn),
+            ("vpn", Direction.INBOUND, own, vpn),
+            ("from_link_local", Direction.INBOUND, own, LINK_LOCAL),
+            ("to_link_local", Direction.OUTBOUND, own, LINK_LOCAL),
+            ("link_local", Direction.OUTBOUND, LINK_LOCAL, vpn),
+            ("link_local", Direction.INBOUND, LINK_LOCAL, vpn),
+            ("to_multicast", Direction.OUTBOUND, own, MULTICAST),
+            ("multicast", Direction.INBOUND, MULTICAST, vpn),
+        ):
+            yield SecurityPolicy(
+                name=f"{what}/{direction.value}",
+                direction=direction,
+                selector=TrafficSelector(local, remote),
+                action=PolicyAction.BYPASS,
+                precedence=Precedence.VPN,
+            )
 
     def _catch_all(self) -> Iterator[SecurityPolicy]:
         own = host(self.me.internal_home_address)

@@ -96,5 +96,5 @@ class SecurityPolicy:
 
     @property
     def identity(self) -> Hashable:
-        """One entry per direction, selector and precedence, as in the kernel."""
-        return (self.direction, self.selector, self.precedence, self.device)
+        """Linux keeps one entry per direction, selector and device, whatever its precedence."""
+        return (self.direction, self.selector, self.device)
