@@ -27,7 +27,15 @@ from mobivpn.ipsec.policy import (
 )
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import Mode, SecurityAssociation
-from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, TrafficSelector, host
+from mobivpn.ipsec.selector import (
+    EVERYWHERE,
+    IPPROTO_ESP,
+    IPPROTO_MH,
+    Direction,
+    MobilityType,
+    TrafficSelector,
+    host,
+)
 
 VPN_DEVICE = "vpn0"
 """Home addresses live here; what no policy protects is swallowed here."""
@@ -35,13 +43,8 @@ HOME_TUNNEL = "ha0"
 HOME_TABLE = 100
 """Routes of packets from the external home address: through the home agent."""
 
-EVERYWHERE = IPv6Network("::/0")
 LINK_LOCAL = IPv6Network("fe80::/10")
 MULTICAST = IPv6Network("ff02::/16")
-
-HOME_TEST_INIT = 1
-BINDING_UPDATE = 5
-BINDING_ACKNOWLEDGEMENT = 6
 
 ON_LINK = 1
 BY_ROUTER = 2
@@ -183,8 +186,7 @@ class NodeDatabases:
             )
         if isinstance(place, Outside):
             yield self._mobility_out(
-                "home_test_init",
-                HOME_TEST_INIT,
+                MobilityType.HOME_TEST_INIT,
                 EspTemplate(
                     place.care_of_address,
                     self.company.home_agent,
@@ -192,11 +194,9 @@ class NodeDatabases:
                     Purpose.NODE_HOME_AGENT_TUNNEL.value,
                 ),
             )
-            yield self._mobility_out(
-                "binding_update", BINDING_UPDATE, HomeAddressTemplate(home, ANY)
-            )
+            yield self._mobility_out(MobilityType.BINDING_UPDATE, HomeAddressTemplate(home, ANY))
         yield self._mobility_out(
-            "binding_acknowledgement", BINDING_ACKNOWLEDGEMENT, RoutingHeaderTemplate(home, ANY)
+            MobilityType.BINDING_ACKNOWLEDGEMENT, RoutingHeaderTemplate(home, ANY)
         )
         yield SecurityPolicy(
             name="mobility/in",
@@ -217,12 +217,12 @@ class NodeDatabases:
             ),
         )
 
-    def _mobility_out(self, name: str, mobility_type: int, template: Template) -> SecurityPolicy:
+    def _mobility_out(self, mobility_type: MobilityType, template: Template) -> SecurityPolicy:
         return SecurityPolicy(
-            name=f"{name}/out",
+            name=f"{mobility_type.name.lower()}/out",
             direction=Direction.OUTBOUND,
             selector=TrafficSelector(
-                host(self.me.external_home_address), EVERYWHERE, IPPROTO_MH, mobility_type
+                host(self.me.external_home_address), EVERYWHERE, IPPROTO_MH, mobility_type.value
             ),
             action=PolicyAction.PROTECT,
             precedence=Precedence.MOBILITY,

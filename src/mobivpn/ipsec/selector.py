@@ -1,13 +1,23 @@
 """Traffic selectors (RFC 4301 section 4.4.1.1; RFC 9061 `traffic-selector`)."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
 
 IPPROTO_MH = 135
 IPPROTO_ESP = 50
+EVERYWHERE = IPv6Network("::/0")
+
+
+class MobilityType(IntEnum):
+    """Mobility header types that policies tell apart (RFC 6275 section 6.1)."""
+
+    HOME_TEST_INIT = 1
+    HOME_TEST = 3
+    BINDING_UPDATE = 5
+    BINDING_ACKNOWLEDGEMENT = 6
 
 
 class Direction(Enum):

@@ -1,0 +1,42 @@
+"""What a host's core asks of its edge, beside the mobility messages of `mobivpn.mip6.effects`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from mobivpn.ipsec.databases import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Change the kernel; the outcome comes back to the core as `applied(token, refused, now)`."""
+
+    changes: tuple[Change, ...]
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendSignal:
+    """Send a signalling datagram (202 to 212) to another host's signalling port."""
+
+    destination: IPv6Address
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceAddress:
+    """Send an unsolicited neighbour advertisement with the override flag (RFC 4861 7.2.6)."""
+
+    address: IPv6Address
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Log an event under its name of the design, with the seed's numeral; never a secret."""
+
+    event: str
+    numeral: str | None = None
+    details: Mapping[str, str | int | float | list[str]] = field(
+        default_factory=dict[str, str | int | float | list[str]]
+    )

@@ -1,0 +1,196 @@
+"""What the kernels of the fixed hosts hold: home agent, internal router, VCM.
+
+Functions of the bindings that stand, like `mobivpn.host.node_databases` for the nodes that move.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from mobivpn.host.associations import Associations, Purpose, at_care_of_address
+from mobivpn.host.mtu import inner_mtu
+from mobivpn.host.network import NeighbourProxy, Route, Tunnel
+from mobivpn.host.plan import Company, NodeIdentity
+from mobivpn.ipsec.databases import Databases, Entry, databases
+from mobivpn.ipsec.minting import SaPair
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    HomeAddressTemplate,
+    PolicyAction,
+    Precedence,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+)
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import Mode, SecurityAssociation
+from mobivpn.ipsec.selector import (
+    EVERYWHERE,
+    IPPROTO_MH,
+    Direction,
+    MobilityType,
+    TrafficSelector,
+    host,
+)
+
+
+def transport_policies(
+    sending: SecurityAssociation, receiving: SecurityAssociation
+) -> Iterator[SecurityPolicy]:
+    """Yield the two policies that put all traffic between two addresses under transport mode."""
+    selector = TrafficSelector(host(sending.source), host(sending.destination))
+    for direction, sa in ((Direction.OUTBOUND, sending), (Direction.INBOUND, receiving)):
+        yield SecurityPolicy(
+            name=sa.name,
+            direction=direction,
+            selector=selector,
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.SIGNALLING,
+            templates=(EspTemplate(sa.source, sa.destination, Mode.TRANSPORT, sa.reqid),),
+        )
+
+
+def registration_policies(
+    own: IPv6Address, peer: IPv6Address, reqid: int, *, away: bool
+) -> Iterator[SecurityPolicy]:
+    """Yield the policies for binding updates from `peer` and acknowledgements to it.
+
+    `away`: the peer writes from a care-of address, to which the acknowledgement goes
+    (RFC 6275 sections 9.5.1 and 9.5.4); without, from its home address itself.
+    """
+    selector = TrafficSelector(host(own), host(peer), IPPROTO_MH)
+    yield SecurityPolicy(
+        name=f"mobility/{peer}/in",
+        direction=Direction.INBOUND,
+        selector=selector,
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.MOBILITY_PROTECTED,
+        templates=(
+            EspTemplate(peer, own, Mode.TRANSPORT, reqid),
+            *((HomeAddressTemplate(ANY, own),) if away else ()),
+        ),
+    )
+    yield SecurityPolicy(
+        name=f"mobility/{peer}/out",
+        direction=Direction.OUTBOUND,
+        selector=selector,
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.MOBILITY_PROTECTED,
+        templates=(
+            EspTemplate(own, peer, Mode.TRANSPORT, reqid),
+            *((RoutingHeaderTemplate(own, peer),) if away else ()),
+        ),
+    )
+
+
+def both(pair: SaPair) -> tuple[SecurityAssociation, SecurityAssociation]:
+    """Return the two associations of a pair."""
+    return pair.forward, pair.backward
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentDatabases:
+    """The home agent of the external home addresses (seed: external HA); not trusted."""
+
+    company: Company
+    associations: Associations
+    link_mtu: int = 1500
+
+    def at(self, bindings: Mapping[str, IPv6Address]) -> Databases:
+        """Return the databases for care-of addresses by node name."""
+        own = self.company.home_agent
+        entries: list[Entry] = [
+            # RFC 6275 9.5.1: a binding update has to get in before its care-of address is known.
+            RouteOptimisation(Extension.HOME_ADDRESS_OPTION, ANY, own, ANY, wildcard=True)
+        ]
+        for node in self.company.nodes:
+            home = node.external_home_address
+            reqid = Purpose.NODE_HOME_AGENT.value
+            entries += both(self.associations[Purpose.NODE_HOME_AGENT, node.name])
+            entries += registration_policies(own, home, reqid, away=True)
+            if node.name in bindings:
+                entries += self._bound(node, bindings[node.name])
+        return databases(entries)
+
+    def _bound(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
+        own, home = self.company.home_agent, node.external_home_address
+        reqid = Purpose.NODE_HOME_AGENT_TUNNEL.value
+        yield from both(
+            at_care_of_address(
+                self.associations[Purpose.NODE_HOME_AGENT_TUNNEL, node.name], care_of_address
+            )
+        )
+        yield RouteOptimisation(Extension.ROUTING_HEADER, own, home, care_of_address)
+        yield SecurityPolicy(
+            name=f"{node.name}/home_test",
+            direction=Direction.OUTBOUND,
+            selector=TrafficSelector(
+                EVERYWHERE, host(home), IPPROTO_MH, MobilityType.HOME_TEST.value
+            ),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.MOBILITY,
+            templates=(EspTemplate(own, care_of_address, Mode.TUNNEL, reqid),),
+        )
+        # HoTI comes under ESP, what the node sends as a correspondent comes by the plain tunnel.
+        yield SecurityPolicy(
+            name=f"{node.name}/mobility",
+            direction=Direction.FORWARD,
+            selector=TrafficSelector(EVERYWHERE, host(home), IPPROTO_MH),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.MOBILITY,
+            templates=(EspTemplate(ANY, own, Mode.TUNNEL, reqid, optional=True),),
+        )
+        device = f"to-{node.name}"
+        yield Tunnel(device, own, care_of_address, self.link_mtu - 40)
+        yield Route(host(home), device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDatabases:
+    """r22 as home agent of the internal home addresses: stands in for the nodes that are absent."""
+
+    company: Company
+    associations: Associations
+    lan_device: str
+    gateway_device: str
+    link_mtu: int = 1500
+
+    def at(self, absent: Iterable[NodeIdentity]) -> Databases:
+        """Return the databases while these nodes are away."""
+        pair = self.associations[Purpose.GATEWAY_ROUTER, ""]
+        entries: list[Entry] = [
+            *both(pair),
+            *transport_policies(sending=pair.backward, receiving=pair.forward),
+        ]
+        for node in absent:
+            entries += (
+                NeighbourProxy(node.internal_home_address, self.lan_device),
+                Route(
+                    host(node.internal_home_address),
+                    gateway=self.company.security_gateway_inside,
+                    device=self.gateway_device,
+                    mtu=inner_mtu(self.link_mtu),
+                ),
+            )
+        return databases(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerDatabases:
+    """The VCM's own associations with sg and with every mobile node."""
+
+    company: Company
+    associations: Associations
+
+    def all(self) -> Databases:
+        """Return the databases; they never change."""
+        gateway = self.associations[Purpose.GATEWAY_VCM, ""]
+        entries: list[Entry] = [
+            *both(gateway),
+            *transport_policies(sending=gateway.backward, receiving=gateway.forward),
+        ]
+        for node in self.company.nodes:
+            pair = self.associations[Purpose.NODE_VCM, node.name]
+            entries += both(pair)
+            entries += transport_policies(sending=pair.backward, receiving=pair.forward)
+        return databases(entries)

@@ -1,0 +1,173 @@
+"""What the security gateway's kernel holds, as a function of which nodes are outside.
+
+Hairpin traffic has to be seen on the inside (seed: sg monitors the headers), so it is decrypted,
+goes to r22 in clear, comes back and is encrypted again: outbound policies are bound to the outside
+device and forward policies to the inside one, and what comes from the LAN has a routing table of
+its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from mobivpn.host.associations import Associations, Purpose
+from mobivpn.host.fixed_databases import both, registration_policies, transport_policies
+from mobivpn.host.mtu import inner_mtu
+from mobivpn.host.network import Route, Rule
+from mobivpn.host.plan import Company, NodeIdentity
+from mobivpn.ipsec.databases import Databases, Entry, databases
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    HomeAddressTemplate,
+    PolicyAction,
+    Precedence,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+)
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import Mode
+from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
+
+FROM_LAN_TABLE = 101
+"""Routes of packets that come from the LAN: only nodes that are outside are reached through sg."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayDatabases:
+    """The seed's gateway [20] as an IPsec end point and a filter between inside and outside."""
+
+    company: Company
+    associations: Associations
+    inside_device: str
+    outside_device: str
+    outside_router: IPv6Address
+    link_mtu: int = 1500
+
+    def at(self, outside: Mapping[str, IPv6Address | None]) -> Databases:
+        """Return the databases while these nodes are outside.
+
+        By node name, the care-of address, or None where sg knows no binding and the node is
+        reached through its home agent.
+        """
+        return databases(
+            (
+                *self._associations(),
+                RouteOptimisation(
+                    Extension.HOME_ADDRESS_OPTION,
+                    ANY,
+                    self.company.security_gateway,
+                    ANY,
+                    wildcard=True,
+                ),
+                *self._filter(),
+                Route(self.company.vpn_prefix, metric=4096, table=FROM_LAN_TABLE),
+                Rule(FROM_LAN_TABLE, preference=90, incoming_device=self.inside_device),
+                *(
+                    entry
+                    for node in self.company.nodes
+                    if node.name in outside
+                    for entry in self._outside(node, outside[node.name])
+                ),
+            )
+        )
+
+    def _associations(self) -> Iterator[Entry]:
+        """Yield what always stands: the seed's "inbound SA in SG is always active"."""
+        company = self.company
+        for purpose in (Purpose.GATEWAY_VCM, Purpose.GATEWAY_ROUTER):
+            pair = self.associations[purpose, ""]
+            yield from both(pair)
+            yield from transport_policies(sending=pair.forward, receiving=pair.backward)
+        for node in company.nodes:
+            for purpose in (
+                Purpose.NODE_GATEWAY,
+                Purpose.NODE_GATEWAY_MOBILITY,
+                Purpose.NODE_GATEWAY_INSIDE,
+            ):
+                yield from both(self.associations[purpose, node.name])
+            yield from registration_policies(
+                company.security_gateway,
+                node.external_home_address,
+                Purpose.NODE_GATEWAY_MOBILITY.value,
+                away=True,
+            )
+            yield from registration_policies(
+                company.security_gateway_inside,
+                node.internal_home_address,
+                Purpose.NODE_GATEWAY_INSIDE.value,
+                away=False,
+            )
+            yield SecurityPolicy(
+                name=f"{node.name}/forward",
+                direction=Direction.FORWARD,
+                selector=TrafficSelector(company.vpn_prefix, host(node.internal_home_address)),
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.VPN,
+                templates=(
+                    EspTemplate(
+                        node.external_home_address,
+                        company.security_gateway,
+                        Mode.TUNNEL,
+                        Purpose.NODE_GATEWAY.value,
+                    ),
+                    HomeAddressTemplate(ANY, company.security_gateway),
+                ),
+                device=self.inside_device,
+            )
+
+    def _outside(self, node: NodeIdentity, care_of_address: IPv6Address | None) -> Iterator[Entry]:
+        sg, home = self.company.security_gateway, node.external_home_address
+        if care_of_address is not None:
+            yield RouteOptimisation(Extension.ROUTING_HEADER, sg, home, care_of_address)
+        yield SecurityPolicy(
+            name=f"{node.name}/out",
+            direction=Direction.OUTBOUND,
+            selector=TrafficSelector(self.company.vpn_prefix, host(node.internal_home_address)),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.VPN,
+            templates=(
+                EspTemplate(sg, home, Mode.TUNNEL, Purpose.NODE_GATEWAY.value),
+                *((RoutingHeaderTemplate(sg, home),) if care_of_address is not None else ()),
+            ),
+            device=self.outside_device,
+        )
+        yield Route(
+            host(node.internal_home_address),
+            gateway=self.outside_router,
+            device=self.outside_device,
+            table=FROM_LAN_TABLE,
+            mtu=inner_mtu(self.link_mtu),
+        )
+
+    def _filter(self) -> Iterator[SecurityPolicy]:
+        """Yield what keeps inside and outside apart where no association joins them."""
+        vpn = self.company.vpn_prefix
+        for name, direction, selector, device in (
+            (
+                "filter/from_vpn",
+                Direction.OUTBOUND,
+                TrafficSelector(vpn, EVERYWHERE),
+                self.outside_device,
+            ),
+            (
+                "filter/to_vpn",
+                Direction.OUTBOUND,
+                TrafficSelector(EVERYWHERE, vpn),
+                self.outside_device,
+            ),
+            (
+                "filter/into_vpn",
+                Direction.FORWARD,
+                TrafficSelector(vpn, EVERYWHERE),
+                self.inside_device,
+            ),
+        ):
+            yield SecurityPolicy(
+                name=name,
+                direction=direction,
+                selector=selector,
+                action=PolicyAction.DISCARD,
+                precedence=Precedence.CATCH_ALL,
+                device=device,
+            )
