@@ -1,0 +1,1 @@
+"""Experiments: a script each, from topology and movements to figures read from packets."""

@@ -1,0 +1,1 @@
+"""Figures derived from captures and from what the end points of the traffic logged."""

@@ -1,0 +1,127 @@
+"""Lower bounds: what the protocols need, with propagation delays alone (docs/schema.md, Bounds)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from experiments.measure.timeline import Move, MoveKind
+from experiments.network_plan import INSIDE, NetworkPlan
+
+
+class Authorisation(Enum):
+    """How the binding update of a handover to the peer was authorised, as packets show."""
+
+    BOTH_TESTS = "home and care-of test"
+    CARE_OF_TEST = "care-of test"
+    """The home keygen token was still fresh (RFC 6275 section 5.2.7)."""
+    NO_TEST = "none"
+    """A key was there already (RFC 4449), or no direct session."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveBound:
+    """Milliseconds from link down to the first arrival on the new path; the L2 gap is in it."""
+
+    outbound_ms: float
+    inbound_ms: float
+
+    @property
+    def worse_ms(self) -> float:
+        return max(self.outbound_ms, self.inbound_ms)
+
+
+def move_bound(
+    move: Move, peer_place: str, direct: bool, authorisation: Authorisation, plan: NetworkPlan
+) -> MoveBound:
+    """Return the bound of a move whose peer is at `peer_place`.
+
+    `direct` says that the pair used the direct path when the link went down.
+    """
+    here, there, way = move.target, peer_place, plan.propagation_ms
+    gap_ms = (move.up_ns - move.down_ns) / 1e6
+    router = "r22" if here == INSIDE else here
+    attached_ms = gap_ms + way(here, router, here)
+    if move.kind is MoveKind.RETURNING:
+        outbound, inbound = _returning(here, there, direct, plan)
+    elif move.kind is MoveKind.HANDOVER and direct:
+        outbound, inbound = _direct_handover(here, there, authorisation, plan)
+    elif move.kind is MoveKind.HANDOVER:
+        outbound, inbound = _by_gateway(here, there, plan), way(here, "sg", here)
+    else:
+        outbound, inbound = _by_gateway(here, there, plan), _leaving_inbound(here, there, plan)
+    return MoveBound(attached_ms + outbound, attached_ms + inbound)
+
+
+def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:
+    """One way through the gateway: a packet may follow its binding update at once.
+
+    Between two external nodes it goes by r22, which turns it round.
+    """
+    if there == INSIDE:
+        return plan.propagation_ms(here, "sg", there)
+    return plan.propagation_ms(here, "sg", "r22", "sg", there)
+
+
+def _leaving_inbound(here: str, there: str, plan: NetworkPlan) -> float:
+    """Binding update to sg, sg tells r22, r22 announces itself for the node, the next packet turns.
+
+    A peer outside sends by way of r22 already: there is nobody to announce anything to.
+    """
+    told = plan.propagation_ms(here, "sg", "r22")
+    if there == INSIDE:
+        told += plan.propagation_ms("r22", there, "r22")
+    return told + plan.propagation_ms("r22", "sg", here)
+
+
+def _direct_handover(
+    here: str, there: str, authorisation: Authorisation, plan: NetworkPlan
+) -> tuple[float, float]:
+    """Outbound, through the home agent as soon as it has its binding update, or directly with one.
+
+    Inbound, return routability as it was done, the binding update, the peer's first packet.
+    """
+    way = plan.propagation_ms
+    care_of_test = way(here, there, here)
+    tests = {
+        Authorisation.BOTH_TESTS: max(care_of_test, way(here, "ha", there, "ha", here)),
+        Authorisation.CARE_OF_TEST: care_of_test,
+        Authorisation.NO_TEST: 0.0,
+    }[authorisation]
+    outbound = min(way(here, "ha", there), tests + way(here, there))
+    return outbound, tests + way(here, there, here)
+
+
+def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[float, float]:
+    """Outbound, plain; inbound, whatever must be undone for the peer's packets to come inside.
+
+    Peer inside: the node's own advertisement, then the peer's packet. Peer outside: sg hears of it
+    (binding update of lifetime 0, or a packet); if the peer used the direct path, the VCM orders it
+    back and its packets take the gateway; else r22 is told, where they already pass.
+    """
+    way = plan.propagation_ms
+    if there == INSIDE:
+        return way(here, there), way(here, there, here)
+    outbound = way(here, "r22", "sg", there)
+    heard = way(here, "sg")
+    if direct:
+        return outbound, heard + way("sg", "vcm", "sg", there, "sg", "r22", here)
+    return outbound, heard + way("sg", "r22", here)
+
+
+def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
+    """Return the bound of a direct session's set-up, for the ends' places.
+
+    202 from sg to the VCM; an offer to each node; its acceptance; the acceptance forwarded to the
+    other node; the slower of the two chains. The first packet is at s-sg, where the decision falls,
+    when the clock starts: its own way there does not count.
+    """
+    way = plan.propagation_ms
+    first, second = places
+    return way("sg", "vcm") + max(
+        way("vcm", "sg", first, "sg", "vcm", "sg", second),
+        way("vcm", "sg", second, "sg", "vcm", "sg", first),
+    )
+
+
+def shortest_round_trip_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
+    """Return twice the sum of the configured delays between the two ends."""
+    return 2 * plan.propagation_ms(*places)

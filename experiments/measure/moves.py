@@ -1,0 +1,86 @@
+"""Moves: how long each direction had no path, and which datagrams were under way meanwhile."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from experiments.measure.probes import Leg, Phase, Traffic
+from experiments.measure.timeline import Move, MoveKind, Timeline
+
+PHASE_BY_KIND = {
+    MoveKind.LEAVING: Phase.LEAVING,
+    MoveKind.HANDOVER: Phase.HANDOVER,
+    MoveKind.RETURNING: Phase.RETURNING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One direction during a move: from link down to the first arrival on the new path."""
+
+    move: Move
+    source: str
+    destination: str
+    first_arrival_ns: int | None
+
+    @property
+    def outbound(self) -> bool:
+        """Whether the node that moves is the sender."""
+        return self.source == self.move.node
+
+    @property
+    def gap_ns(self) -> int | None:
+        return None if self.first_arrival_ns is None else self.first_arrival_ns - self.move.down_ns
+
+
+def windows_of(traffic: Traffic, timeline: Timeline, pair: tuple[str, str]) -> list[list[Window]]:
+    """Return for each move of one of the pair, in order of time, its two windows."""
+    legs_by_direction: dict[tuple[str, str], list[Leg]] = {pair: [], (pair[1], pair[0]): []}
+    for leg in traffic.legs():
+        if leg.arrived_ns is not None:
+            legs_by_direction[leg.source, leg.destination].append(leg)
+    for legs in legs_by_direction.values():
+        legs.sort(key=lambda leg: leg.arrived_ns or 0)
+    return [
+        [_window(move, timeline, direction, legs) for direction, legs in legs_by_direction.items()]
+        for move in timeline.moves
+        if move.node in pair
+    ]
+
+
+def _window(
+    move: Move, timeline: Timeline, direction: tuple[str, str], legs: Iterable[Leg]
+) -> Window:
+    """Find the first datagram of a direction that crossed the moved node's new link."""
+    next_down_ns = timeline.next_down_ns(move.down_ns, move.node)
+    for leg in legs:
+        crossed_ns = leg.left_ns if leg.source == move.node else leg.landed_ns
+        if crossed_ns is None:
+            crossed_ns = leg.sent_ns if leg.source == move.node else leg.arrived_ns
+        if crossed_ns is not None and move.up_ns <= crossed_ns < next_down_ns:
+            return Window(move, *direction, leg.arrived_ns)
+    return Window(move, *direction, None)
+
+
+def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: Timeline) -> None:
+    """Give each leg that was under way in a window to that move (its index and its phase).
+
+    `legs` are of one direction, in the order of sending. A lost one counts as under way for as long
+    as the last one before it that arrived. A window without an arrival lasts until the node's next
+    move.
+    """
+    transit_ns = 0
+    for leg in legs:
+        if leg.transit_ns is not None:
+            transit_ns = leg.transit_ns
+        ends_ns = leg.arrived_ns if leg.arrived_ns is not None else leg.sent_ns + transit_ns
+        for index, of_move in enumerate(windows):
+            window = next((w for w in of_move if w.source == leg.source), None)
+            if window is None:
+                continue
+            until_ns = window.first_arrival_ns
+            if until_ns is None:
+                until_ns = timeline.next_down_ns(window.move.down_ns, window.move.node)
+            if leg.sent_ns <= until_ns and ends_ns >= window.move.down_ns:
+                leg.move = index
+                leg.phase = PHASE_BY_KIND[window.move.kind]
+                break

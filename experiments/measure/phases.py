@@ -1,0 +1,134 @@
+"""The phases of a walk between its moves, told from packets."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.measure.messages import Message
+from experiments.measure.probes import Leg, Phase
+from experiments.measure.timeline import Timeline
+from experiments.network_plan import INSIDE
+from experiments.paths import PacketPath
+
+OFFER_NUMERALS = ("206", "210")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A phase that lasts from `begin_ns` until the next interval's."""
+
+    begin_ns: int
+    phase: Phase
+
+
+def intervals_of(
+    legs_by_direction: Mapping[tuple[str, str], Sequence[Leg]],
+    messages: Iterable[Message],
+    timeline: Timeline,
+    pair: tuple[str, str],
+) -> list[Interval]:
+    """Return the steady phases in order of time, the first from time 0 on.
+
+    Both ends inside: inside. Both outside: via_gateway until the first offer of a direct pair (206
+    or 210) is on a link, switch_to_direct until both directions have arrived on the direct path,
+    then direct. Else via_gateway. A change of attachment counts from link down on; moves overlay
+    this. What goes through the gateway again while both ends are outside is via_gateway again.
+    """
+    intervals = [Interval(0, _base(timeline, pair, 0))]
+    boundaries = [move.down_ns for move in timeline.moves if move.node in pair]
+    offers = sorted(
+        message.sent_ns
+        for message in messages
+        if message.numeral in OFFER_NUMERALS and message.destination in pair
+    )
+    ends = [*boundaries[1:], None]
+    for begin_ns, end_ns in zip(boundaries, ends, strict=False):
+        both_outside = all(timeline.place_at(name, begin_ns) != INSIDE for name in pair)
+        was = intervals[-1].phase
+        if not both_outside:
+            intervals.append(Interval(begin_ns, _base(timeline, pair, begin_ns)))
+        elif was in (Phase.DIRECT, Phase.SWITCH_TO_DIRECT):
+            intervals.append(Interval(begin_ns, was))
+        else:
+            intervals.append(Interval(begin_ns, Phase.VIA_GATEWAY))
+        if both_outside:
+            intervals += _within(legs_by_direction, offers, intervals[-1], end_ns)
+    return intervals
+
+
+def _within(
+    legs_by_direction: Mapping[tuple[str, str], Sequence[Leg]],
+    offers: Sequence[int],
+    last: Interval,
+    end_ns: int | None,
+) -> list[Interval]:
+    """Return the changes of phase between two moves while both ends are outside."""
+    found: list[Interval] = []
+
+    def still(time_ns: int) -> bool:
+        return end_ns is None or time_ns < end_ns
+
+    if last.phase is Phase.VIA_GATEWAY:
+        begin = next((offer for offer in offers if offer >= last.begin_ns), None)
+        if begin is None:
+            begin = min(_firsts(legs_by_direction, NOT_GATEWAY, last.begin_ns), default=None)
+        if begin is None or not still(begin):
+            return found
+        last = Interval(begin, Phase.SWITCH_TO_DIRECT)
+        found.append(last)
+    if last.phase is Phase.SWITCH_TO_DIRECT:
+        firsts = _firsts(legs_by_direction, {PacketPath.DIRECT}, last.begin_ns)
+        if len(firsts) < len(legs_by_direction) or not still(max(firsts)):
+            return found
+        last = Interval(max(firsts), Phase.DIRECT)
+        found.append(last)
+    back = [
+        min(
+            (
+                leg.sent_ns
+                for leg in legs
+                if leg.sent_ns > last.begin_ns and leg.path is PacketPath.VIA_GATEWAY
+            ),
+            default=None,
+        )
+        for legs in legs_by_direction.values()
+    ]
+    times = [time for time in back if time is not None and still(time)]
+    if times:
+        last = Interval(min(times), Phase.VIA_GATEWAY)
+        found += [last, *_within(legs_by_direction, offers, last, end_ns)]
+    return found
+
+
+NOT_GATEWAY = {PacketPath.VIA_HOME_AGENTS, PacketPath.DIRECT}
+
+
+def _firsts(
+    legs_by_direction: Mapping[tuple[str, str], Sequence[Leg]],
+    paths: set[PacketPath],
+    since_ns: int,
+) -> list[int]:
+    """Return for each direction that has one its first arrival on one of `paths`."""
+    firsts = []
+    for legs in legs_by_direction.values():
+        times = [
+            leg.arrived_ns
+            for leg in legs
+            if leg.arrived_ns is not None and leg.arrived_ns >= since_ns and leg.path in paths
+        ]
+        if times:
+            firsts.append(min(times))
+    return firsts
+
+
+def _base(timeline: Timeline, pair: tuple[str, str], time_ns: int) -> Phase:
+    places = {timeline.place_at(name, time_ns) == INSIDE for name in pair}
+    return Phase.INSIDE if places == {True} else Phase.VIA_GATEWAY
+
+
+def assign_to_intervals(legs: Iterable[Leg], intervals: Sequence[Interval]) -> None:
+    """Give each leg that belongs to no move to the phase in which it was sent."""
+    begins = [interval.begin_ns for interval in intervals]
+    for leg in legs:
+        if leg.phase is None:
+            leg.phase = intervals[max(0, bisect_right(begins, leg.sent_ns) - 1)].phase

@@ -1,0 +1,154 @@
+"""Who has which address and which delay lies where: what an analysis must know of a run.
+
+It is read from the run's own run.json, so that a result folder can be analysed alone, anywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv6Address, IPv6Network
+from itertools import pairwise
+from typing import Any
+
+from experiments.errors import ResultError
+
+INSIDE = "inside"
+"""The place of a mobile node on the company's own LAN, whatever its switch is called."""
+
+LAN, GATEWAY, HOME_AGENT = "lan", "sg", "ha"
+"""Link profiles that are not access networks; every other profile is one, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNode:
+    """A mobile node's static identifiers."""
+
+    name: str
+    internal_home_address: bytes
+    external_home_address: bytes
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """Addresses (16 bytes each) and one-way propagation delays (milliseconds) of a run.
+
+    `delay_ms` is by link profile: lan, sg, ha and the access networks' names. Delays sit so: each
+    host's link to the LAN switch and r22's, `lan`; r22 - s-sg - sg together, one `lan`; sg - inet,
+    `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
+    outside, none.
+    """
+
+    nodes: tuple[MobileNode, ...]
+    security_gateway: bytes
+    security_gateway_inside: bytes
+    internal_router: bytes
+    vcm: bytes
+    home_agent: bytes
+    vpn_prefixes: tuple[IPv6Network, ...]
+    delay_ms: Mapping[str, float]
+    rate_mbit: Mapping[str, float]
+    loss_percent: Mapping[str, float]
+    signalling_port: int = 5202
+
+    @cached_property
+    def access_networks(self) -> frozenset[str]:
+        """Names of the external networks that a node can be attached to."""
+        return frozenset(self.delay_ms) - {LAN, GATEWAY, HOME_AGENT}
+
+    @cached_property
+    def node_by_name(self) -> Mapping[str, MobileNode]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def host_by_address(self) -> Mapping[bytes, str]:
+        """The host that has an address, home addresses included."""
+        hosts = {
+            self.security_gateway: "sg",
+            self.security_gateway_inside: "sg",
+            self.internal_router: "r22",
+            self.vcm: "vcm",
+            self.home_agent: "ha",
+        }
+        for node in self.nodes:
+            hosts[node.internal_home_address] = node.name
+            hosts[node.external_home_address] = node.name
+        return hosts
+
+    @cached_property
+    def external_home_addresses(self) -> frozenset[bytes]:
+        return frozenset(node.external_home_address for node in self.nodes)
+
+    @cached_property
+    def vpn_prefix_bytes(self) -> tuple[bytes, ...]:
+        """The VPN's prefixes as the byte strings that a leaked address would contain."""
+        return tuple(p.network_address.packed[: p.prefixlen // 8] for p in self.vpn_prefixes)
+
+    @cached_property
+    def _way_up(self) -> Mapping[str, tuple[str, float]]:
+        """The network is a tree below inet: for each station, what is above it and how far."""
+        lan = self.delay_ms[LAN]
+        above = {
+            "sg": ("inet", self.delay_ms[GATEWAY]),
+            "r22": ("sg", lan),
+            "s-lan": ("r22", lan),
+            "vcm": ("s-lan", lan),
+            INSIDE: ("s-lan", lan),
+            "ha": ("inet", self.delay_ms[HOME_AGENT]),
+        }
+        return above | {name: ("inet", self.delay_ms[name]) for name in self.access_networks}
+
+    def propagation_ms(self, *stations: str) -> float:
+        """Return the sum of the configured one-way delays along `stations`.
+
+        A station is sg, r22, vcm, ha, "inside" (a node on the LAN) or an access network's name (a
+        node attached there).
+        """
+        return sum(self._leg_ms(first, second) for first, second in pairwise(stations))
+
+    def _leg_ms(self, first: str, second: str) -> float:
+        if first == second == INSIDE:
+            return 2 * self.delay_ms[LAN]
+        ups, downs = self._distances_up(first), self._distances_up(second)
+        return min(ups[station] + downs[station] for station in ups.keys() & downs.keys())
+
+    def _distances_up(self, station: str) -> dict[str, float]:
+        """Return how far it is from `station` to itself and to all that is above it."""
+        distances = {station: 0.0}
+        while station != "inet":
+            if station not in self._way_up:
+                raise ResultError(f"run.json: no link profile is called {station!r}")
+            above, delay = self._way_up[station]
+            distances[above] = distances[station] + delay
+            station = above
+        return distances
+
+
+def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
+    """Read the plan from a run's description (docs/schema.md, run.json)."""
+    try:
+        addresses = run["addresses"]
+        links = run["links"]
+        return NetworkPlan(
+            nodes=tuple(
+                MobileNode(
+                    name,
+                    IPv6Address(own["internal_home_address"]).packed,
+                    IPv6Address(own["external_home_address"]).packed,
+                )
+                for name, own in sorted(addresses["nodes"].items())
+            ),
+            security_gateway=IPv6Address(addresses["security_gateway"]).packed,
+            security_gateway_inside=IPv6Address(addresses["security_gateway_inside"]).packed,
+            internal_router=IPv6Address(addresses["internal_router"]).packed,
+            vcm=IPv6Address(addresses["vcm"]).packed,
+            home_agent=IPv6Address(addresses["home_agent"]).packed,
+            vpn_prefixes=tuple(IPv6Network(prefix) for prefix in addresses["vpn_prefixes"]),
+            delay_ms={name: float(link["delay_ms"]) for name, link in links.items()},
+            rate_mbit={name: float(link["rate_mbit"]) for name, link in links.items()},
+            loss_percent={name: float(link["loss_percent"]) for name, link in links.items()},
+            signalling_port=int(addresses.get("signalling_port", 5202)),
+        )
+    except KeyError as error:
+        raise ResultError(f"run.json: {error.args[0]!r} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ResultError(f"run.json: {error}") from error
