@@ -186,14 +186,14 @@ class Watch:
         self.process = subprocess.Popen(
             [
                 *("ip", "netns", "exec", "inet", "tcpdump", "-U", "-n", "-i", "any", "-Q", "in"),
-                *("-w", self.path, "ip6 and not multicast and not (icmp6 and ip6[40] >= 133)"),
+                *("-w", self.path, "ip6 and not (ip6 multicast or (icmp6 and ip6[40] >= 133))"),
             ],
             stderr=subprocess.PIPE,
             text=True,
         )
         assert self.process.stderr is not None
-        while "listening on" not in self.process.stderr.readline():
-            pass
+        while "listening on" not in (line := self.process.stderr.readline()):
+            assert line, "tcpdump ended before it began"
         return self
 
     def __exit__(self, *_: object) -> None:
