@@ -73,7 +73,7 @@ def test_a_key_is_never_shown():
     pair = mint_pair(
         "p", 1, FIRST, SECOND, Mode.TRANSPORT, EspAlgorithm.AES128GCM16, lambda n: b"\xab" * n
     )
-    assert "abab" not in repr(pair.forward).replace("\\x", "")
+    assert repr(pair.forward.key) not in repr(pair)
     assert "key" not in repr(pair)
 
 

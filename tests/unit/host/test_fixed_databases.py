@@ -1,0 +1,150 @@
+"""The databases of gateway, home agent, internal router and VCM."""
+
+from ipaddress import IPv6Address
+
+import pytest
+
+from mobivpn.errors import CallerError
+from mobivpn.host.associations import ENDS_BY_ROLE, Purpose, identity_end, share_of
+from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
+from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
+from mobivpn.host.mtu import PATH_OVERHEAD, inner_mtu
+from mobivpn.host.network import NeighbourProxy, Route, Rule, Tunnel
+from mobivpn.ipsec.databases import difference
+from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.selector import Direction, host
+from tests.support.company import COMPANY, MN1, MN2, associations
+
+GIVEN = associations()
+CARE_OF = IPv6Address("2001:db8:1::d1")
+GATEWAY = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
+HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN)
+ROUTER = RouterDatabases(COMPANY, GIVEN, "lan", "tosg")
+
+
+def outbound_to(held, address: IPv6Address) -> list[SecurityPolicy]:
+    return [
+        entry
+        for entry in held
+        if isinstance(entry, SecurityPolicy)
+        and entry.direction is Direction.OUTBOUND
+        and entry.selector.remote_prefix == host(address)
+        and entry.device == "ext"
+    ]
+
+
+def test_the_inbound_association_of_a_node_always_stands_at_sg():
+    inside = GATEWAY.at({})
+    forward = [p for p in inside if isinstance(p, SecurityPolicy) and p.name == "mn1/forward"]
+    assert forward[0].direction is Direction.FORWARD
+    assert GIVEN[Purpose.NODE_GATEWAY, "mn1"].forward in inside
+
+
+def test_the_outbound_association_is_used_only_while_the_node_is_outside():
+    assert outbound_to(GATEWAY.at({}), MN1.internal_home_address) == []
+    assert len(outbound_to(GATEWAY.at({"mn1": CARE_OF}), MN1.internal_home_address)) == 1
+
+
+def test_hairpin_policies_are_bound_to_devices_so_that_the_lan_sees_the_traffic():
+    held = GATEWAY.at({"mn1": CARE_OF})
+    data = [p for p in held if isinstance(p, SecurityPolicy) and p.name.startswith("mn1/")]
+    assert {(p.direction, p.device) for p in data} == {
+        (Direction.FORWARD, "lan"),
+        (Direction.OUTBOUND, "ext"),
+    }
+    assert Rule(FROM_LAN_TABLE, preference=90, incoming_device="lan") in held
+
+
+def test_a_node_without_a_binding_at_sg_is_reached_at_its_home_address():
+    (policy,) = outbound_to(GATEWAY.at({"mn1": None}), MN1.internal_home_address)
+    assert len(policy.templates) == 1
+    (policy,) = outbound_to(GATEWAY.at({"mn1": CARE_OF}), MN1.internal_home_address)
+    assert len(policy.templates) == 2
+
+
+def test_packets_from_the_lan_never_go_back_to_the_lan():
+    assert Route(COMPANY.vpn_prefix, metric=4096, table=FROM_LAN_TABLE) in GATEWAY.at({})
+
+
+def test_nothing_of_the_vpn_passes_sg_without_an_association():
+    discards = {
+        (p.direction, p.device)
+        for p in GATEWAY.at({})
+        if isinstance(p, SecurityPolicy) and p.action is PolicyAction.DISCARD
+    }
+    assert discards == {(Direction.OUTBOUND, "ext"), (Direction.FORWARD, "lan")}
+
+
+def test_a_bound_node_has_a_tunnel_and_its_home_test_is_protected():
+    held = HOME_AGENT.at({"mn1": CARE_OF})
+    assert Tunnel("to-mn1", COMPANY.home_agent, CARE_OF, 1460) in held
+    assert Route(host(MN1.external_home_address), device="to-mn1") in held
+    assert (
+        RouteOptimisation(
+            Extension.ROUTING_HEADER, COMPANY.home_agent, MN1.external_home_address, CARE_OF
+        )
+        in held
+    )
+    (policy,) = [p for p in held if isinstance(p, SecurityPolicy) and p.name == "mn1/home_test"]
+    assert isinstance(policy.templates[0], EspTemplate)
+    assert policy.templates[0].destination == CARE_OF
+
+
+def test_an_unbound_home_agent_has_no_tunnel_but_takes_binding_updates():
+    held = HOME_AGENT.at({})
+    assert not [e for e in held if isinstance(e, Tunnel)]
+    assert [e for e in held if isinstance(e, RouteOptimisation) and e.wildcard]
+
+
+def test_a_handover_at_the_home_agent_is_a_change_of_entries_that_stay():
+    changes = difference(
+        HOME_AGENT.at({"mn1": CARE_OF}), HOME_AGENT.at({"mn1": IPv6Address("2001:db8:2::d1")})
+    )
+    assert Tunnel("to-mn1", COMPANY.home_agent, CARE_OF, 1460) in [
+        getattr(change, "before", None) for change in changes
+    ]
+
+
+def test_r22_stands_in_for_absent_nodes_only():
+    held = ROUTER.at([MN1])
+    assert NeighbourProxy(MN1.internal_home_address, "lan") in held
+    assert [e.prefix for e in held if isinstance(e, Route)] == [host(MN1.internal_home_address)]
+    assert not [e for e in ROUTER.at([]) if isinstance(e, NeighbourProxy | Route)]
+
+
+def test_the_vcm_shares_an_association_with_sg_and_with_every_node():
+    held = ManagerDatabases(COMPANY, share_of(GIVEN, "vcm", None)).all()
+    peers = {e.destination for e in held if isinstance(e, SecurityAssociation)} - {COMPANY.vcm}
+    assert peers == {
+        COMPANY.security_gateway_inside,
+        *(node.internal_home_address for node in COMPANY.nodes),
+    }
+
+
+def test_nobody_is_given_keys_of_others():
+    own = share_of(GIVEN, "mobile_node", "mn1")
+    assert {name for _, name in own} == {"mn1"}
+    for role, purposes in ENDS_BY_ROLE.items():
+        assert {p for p, _ in share_of(GIVEN, role, None)} == purposes
+
+
+@pytest.mark.parametrize("purpose", [p for p in Purpose if p.name.startswith("NODE_")])
+def test_an_association_begins_at_the_nodes_own_end(purpose: Purpose):
+    assert GIVEN[purpose, "mn1"].forward.source == identity_end(MN1, purpose)
+
+
+def test_nodes_are_found_by_name_and_by_either_home_address():
+    assert COMPANY.node("mn2") == MN2
+    assert COMPANY.node_at(MN2.internal_home_address) == MN2
+    assert COMPANY.node_at(MN2.external_home_address) == MN2
+    assert COMPANY.node_at(COMPANY.vcm) is None
+    with pytest.raises(CallerError, match="mn9"):
+        COMPANY.node("mn9")
+
+
+def test_the_inner_mtu_fits_the_longest_header_stack():
+    assert inner_mtu(1500) == 1360
+    assert all(inner_mtu(1500) + overhead <= 1500 for overhead in PATH_OVERHEAD.values())
+    assert inner_mtu(1500) >= 1280

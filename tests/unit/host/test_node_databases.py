@@ -1,0 +1,228 @@
+"""A mobile node's databases in every place (mobivpn.host.node_databases)."""
+
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobivpn.host.associations import Purpose, share_of
+from mobivpn.host.movement import Detached, Inside, Outside, Place
+from mobivpn.host.network import Address, NextHop, Route, Tunnel
+from mobivpn.host.node_databases import VPN_DEVICE, Bindings, DirectPair, NodeDatabases
+from mobivpn.ipsec.databases import Databases, Put, Rank, difference
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    HomeAddressTemplate,
+    PolicyAction,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+)
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.selector import IPPROTO_MH, Direction
+from tests.support.company import COMPANY, MN1, MN2, associations
+
+ROUTER = IPv6Address("fe80::1")
+CARE_OF = IPv6Address("2001:db8:1::d1")
+INSIDE = Inside("eth0", ROUTER)
+OUTSIDE = Outside("eth0", ROUTER, CARE_OF)
+SG = COMPANY.security_gateway
+PEER_HOME = MN2.external_home_address
+GIVEN = associations()
+NODE = NodeDatabases(MN1, COMPANY, share_of(GIVEN, "mobile_node", "mn1"))
+PAIR = DirectPair(
+    MN2,
+    (replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].forward, reqid=1000),),
+    replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].backward, reqid=1000),
+)
+PLACES: tuple[Place, ...] = (Detached(), INSIDE, OUTSIDE)
+
+
+def first_match(
+    held: Databases, direction: Direction, local: IPv6Address, remote: IPv6Address
+) -> SecurityPolicy:
+    """Return the policy that the kernel would find for data between two addresses."""
+    matching = [
+        entry
+        for entry in held
+        if isinstance(entry, SecurityPolicy)
+        and entry.direction is direction
+        and entry.selector.inner_protocol is None
+        and local in entry.selector.local_prefix
+        and remote in entry.selector.remote_prefix
+    ]
+    return min(matching, key=lambda policy: policy.precedence)
+
+
+@pytest.mark.parametrize("place", [Detached(), OUTSIDE])
+@pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
+def test_vpn_traffic_is_protected_unless_inside(place: Place, direction: Direction):
+    policy = first_match(
+        NODE.at(place), direction, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert policy.action is PolicyAction.PROTECT
+
+
+@pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
+def test_inside_there_is_no_ipsec(direction: Direction):
+    policy = first_match(
+        NODE.at(INSIDE), direction, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert policy.action is PolicyAction.BYPASS
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
+def test_what_no_association_covers_is_discarded_in_every_place(place: Place, direction: Direction):
+    stranger = IPv6Address("2001:db8:bad::1")
+    held = NODE.at(place)
+    own = first_match(held, direction, MN1.internal_home_address, stranger)
+    assert own.action is PolicyAction.DISCARD
+    leak = first_match(held, direction, CARE_OF, MN2.internal_home_address)
+    assert leak.action is PolicyAction.DISCARD
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_messages_of_the_vcm_are_always_under_their_own_association(place: Place):
+    policy = first_match(NODE.at(place), Direction.OUTBOUND, MN1.internal_home_address, COMPANY.vcm)
+    assert isinstance(policy.templates[0], EspTemplate)
+    assert policy.templates[0].reqid == Purpose.NODE_VCM.value
+    nested = any(
+        isinstance(t, EspTemplate) and t.reqid == Purpose.NODE_GATEWAY.value
+        for t in policy.templates
+    )
+    assert nested is not isinstance(place, Inside)
+
+
+def test_an_accepting_pair_takes_both_paths_inbound_and_sends_by_the_gateway():
+    held = NODE.at(OUTSIDE, pairs=[replace(PAIR, outbound=None)])
+    inbound = first_match(
+        held, Direction.INBOUND, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert isinstance(inbound.templates[0], EspTemplate)
+    assert inbound.templates[0].source == ANY
+    assert inbound.templates[0].reqid is None
+    outbound = first_match(
+        held, Direction.OUTBOUND, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert isinstance(outbound.templates[0], EspTemplate)
+    assert outbound.templates[0].destination == SG
+
+
+def test_a_switched_pair_sends_directly_and_takes_both_paths_inbound():
+    held = NODE.at(OUTSIDE, pairs=[PAIR])
+    outbound = first_match(
+        held, Direction.OUTBOUND, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert outbound.templates == (
+        EspTemplate(MN1.external_home_address, PEER_HOME, PAIR.outbound.mode, PAIR.outbound.reqid),
+    )
+
+
+def test_data_names_only_the_headers_that_bindings_call_for():
+    bindings = Bindings(
+        optimised=frozenset({PEER_HOME}), peers=((PEER_HOME, IPv6Address("2001:db8:3::d2")),)
+    )
+    held = NODE.at(OUTSIDE, bindings, [PAIR])
+    outbound = first_match(
+        held, Direction.OUTBOUND, MN1.internal_home_address, MN2.internal_home_address
+    )
+    home = MN1.external_home_address
+    assert outbound.templates[1:] == (
+        RoutingHeaderTemplate(home, PEER_HOME),
+        HomeAddressTemplate(home, PEER_HOME),
+    )
+    gateway = first_match(
+        held, Direction.OUTBOUND, MN1.internal_home_address, IPv6Address("fd00:10::16")
+    )
+    assert not any(isinstance(t, HomeAddressTemplate) for t in gateway.templates)
+
+
+def test_a_binding_update_finds_its_home_address_option_before_data_may_use_it():
+    held = NODE.at(OUTSIDE, Bindings(announced=frozenset({PEER_HOME})), [PAIR])
+    assert (
+        RouteOptimisation(
+            Extension.HOME_ADDRESS_OPTION, MN1.external_home_address, PEER_HOME, CARE_OF
+        )
+        in held
+    )
+    outbound = first_match(
+        held, Direction.OUTBOUND, MN1.internal_home_address, MN2.internal_home_address
+    )
+    assert len(outbound.templates) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_binding_updates_to_ha_and_sg_are_protected_in_every_place(place: Place):
+    protected = [
+        entry.selector.remote_prefix.network_address
+        for entry in NODE.at(place)
+        if isinstance(entry, SecurityPolicy)
+        and entry.selector.inner_protocol == IPPROTO_MH
+        and entry.direction is Direction.OUTBOUND
+        and isinstance(entry.templates[0], EspTemplate)
+    ]
+    assert {COMPANY.home_agent, SG, COMPANY.security_gateway_inside} <= set(protected)
+
+
+def test_the_associations_of_the_home_test_move_with_the_care_of_address():
+    def tunnel_ends(care_of_address: IPv6Address) -> set[IPv6Address]:
+        reqid = Purpose.NODE_HOME_AGENT_TUNNEL.value
+        return {
+            end
+            for entry in NODE.at(replace(OUTSIDE, care_of_address=care_of_address))
+            if isinstance(entry, SecurityAssociation) and entry.reqid == reqid
+            for end in (entry.source, entry.destination)
+        }
+
+    elsewhere = IPv6Address("2001:db8:2::d1")
+    assert tunnel_ends(CARE_OF) == {CARE_OF, COMPANY.home_agent}
+    assert tunnel_ends(elsewhere) == {elsewhere, COMPANY.home_agent}
+
+
+def test_a_detached_node_has_neither_next_hop_nor_tunnel():
+    assert not [e for e in NODE.at(Detached()) if isinstance(e, NextHop | Tunnel)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_vpn_traffic_always_has_a_route_that_leads_nowhere_by_itself(place: Place):
+    fallback = [
+        e
+        for e in NODE.at(place)
+        if isinstance(e, Route) and e.prefix == COMPANY.vpn_prefix and e.device == VPN_DEVICE
+    ]
+    assert len(fallback) == 1
+    links = [
+        e
+        for e in NODE.at(place)
+        if isinstance(e, Route) and e.prefix == COMPANY.vpn_prefix and e.next_hop is not None
+    ]
+    assert all(route.metric < fallback[0].metric for route in links)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_home_addresses_stay_whatever_the_place(place: Place):
+    held = NODE.at(place)
+    assert Address(MN1.internal_home_address, VPN_DEVICE) in held
+    assert Address(MN1.external_home_address, VPN_DEVICE, home=True) in held
+
+
+@given(st.sampled_from(PLACES), st.sampled_from(PLACES), st.booleans(), st.booleans())
+def test_no_route_to_a_link_stands_before_the_policies_of_its_place(
+    before: Place, after: Place, had_pair: bool, has_pair: bool
+):
+    changes = difference(
+        NODE.at(before, pairs=[PAIR] if had_pair else []),
+        NODE.at(after, pairs=[PAIR] if has_pair else []),
+    )
+    puts = [change.entry.rank for change in changes if isinstance(change, Put)]
+    assert puts == sorted(puts)
+    assert Rank.POLICY < Rank.NEXT_HOP < Rank.ROUTE
+
+
+def test_only_prefixes_of_the_vpn_reach_the_catch_all():
+    assert COMPANY.vpn_prefix == IPv6Network("fd00:10::/64")
+    assert MN1.internal_home_address in COMPANY.vpn_prefix
