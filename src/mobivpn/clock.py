@@ -1,12 +1,17 @@
 """Deadlines and back-off on a clock that the caller reads: `now` is seconds, monotonic."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mobivpn.errors import CallerError
 
 K = TypeVar("K", bound=Hashable)
+
+
+def earliest(deadlines: Iterable[float | None]) -> float | None:
+    """Return the earliest of some deadlines (s), None if there is none among them."""
+    return min((at for at in deadlines if at is not None), default=None)
 
 
 @dataclass(slots=True)

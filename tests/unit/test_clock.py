@@ -2,7 +2,7 @@
 
 import pytest
 
-from mobivpn.clock import Backoff, Timers
+from mobivpn.clock import Backoff, Timers, earliest
 from mobivpn.errors import CallerError
 
 
@@ -55,3 +55,8 @@ def test_a_bounded_backoff_is_exhausted_after_its_attempts():
 def test_a_backoff_that_could_not_grow_is_refused(initial: float, maximum: float):
     with pytest.raises(CallerError):
         Backoff(initial, maximum)
+
+
+def test_the_earliest_deadline_is_found_among_objects_that_have_none():
+    assert earliest([None, 3.0, 1.0, None]) == 1.0
+    assert earliest([None]) is None

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from mobivpn.ipsec.databases import Change
+from mobivpn.signalling.exchange import SendSignal
+
+__all__ = ["AnnounceAddress", "Apply", "Record", "SendSignal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +16,6 @@ class Apply:
 
     changes: tuple[Change, ...]
     token: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SendSignal:
-    """Send a signalling datagram (202 to 212) to another host's signalling port."""
-
-    destination: IPv6Address
-    payload: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

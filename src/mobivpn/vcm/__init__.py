@@ -1,0 +1,1 @@
+"""The VPN connectivity manager: contexts of mobile nodes, and the SA pairs between them."""
