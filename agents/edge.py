@@ -1,0 +1,85 @@
+"""What the agents of all roles have in common: files, kernel, signalling socket, driver."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from agents.configuration import Configuration, read
+from agents.driver import Core, Driver
+from agents.event_log import EventLog
+from agents.kernel import Kernel
+from agents.key_log import KeyLog
+from agents.signalling_socket import SignallingSocket
+from mobivpn.errors import KernelRefusal
+from mobivpn.host.effects import Apply, Record
+from mobivpn.signalling.exchange import SendSignal
+
+
+class SignallingCore(Core, Protocol):
+    """A core that takes part in the signalling."""
+
+    def datagram_received(self, source: Any, payload: bytes, now: float) -> Iterable[Any]: ...
+
+
+def configuration_of(arguments: list[str]) -> Configuration:
+    """Read the one file that an agent is started with; exit with code 2 without it."""
+    if len(arguments) != 1:
+        sys.exit("usage: python -m agents.ROLE CONFIGURATION.json")
+    return read(Path(arguments[0]))
+
+
+def epoch() -> int:
+    """Return a number that is greater at every start: a peer tells two lives of a host apart."""
+    return time.time_ns()
+
+
+class Edge:
+    """The parts of one running agent."""
+
+    def __init__(self, configuration: Configuration, core: Core) -> None:
+        self.configuration = configuration
+        self.log = EventLog(Path(configuration.event_log), configuration.name)
+        self.driver = Driver(core, configuration.agent_delay_ms / 1000)
+        self._kernel = Kernel(
+            KeyLog(Path(configuration.key_log) if configuration.key_log else None)
+        )
+        self.driver.on_effect(Record, self.log.write)
+        self.driver.on_effect(Apply, self._apply)
+        self._applied: Callable[[str, str | None, float], Iterable[Any]] | None = None
+
+    def on_applied(self, cause: Callable[[str, str | None, float], Iterable[Any]]) -> None:
+        """Tell `cause(token, why it was refused or None, now)` how changes with a token went."""
+        self._applied = cause
+
+    def speak(self, core: SignallingCore, address: Any) -> None:
+        """Take part in the signalling from an internal address."""
+        signalling = SignallingSocket(address, self.configuration.company.signalling_port)
+        self.driver.on_effect(SendSignal, signalling.send)
+
+        def received(now: float) -> Iterable[Any]:
+            return [
+                effect
+                for source, payload in signalling.read()
+                for effect in core.datagram_received(source, payload, now)
+            ]
+
+        self.driver.on_readable(signalling.socket, received)
+
+    def run(self, first: Iterable[Any]) -> None:
+        """Carry out the first effects, say that the agent is ready, and run."""
+        self.driver.begin(first)
+        self.driver.begin([Record("agent_ready")])
+        self.driver.run()
+
+    def _apply(self, effect: Apply) -> Iterable[Any] | None:
+        refused: str | None = None
+        try:
+            self._kernel.apply(effect.changes)
+        except KernelRefusal as error:
+            refused = str(error)
+            self.log.write(Record("kernel_refused", details={"reason": refused}))
+        if effect.token is None or self._applied is None:
+            return None
+        return self._applied(effect.token, refused, time.monotonic())

@@ -1,0 +1,75 @@
+"""r22 [22]: home agent of the internal home addresses; it stands in for the nodes that are absent."""
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address
+
+from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.fixed_databases import RouterDatabases
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.signalling.endpoint import SignallingEndpoint
+from mobivpn.signalling.exchange import Delivered, SendSignal
+from mobivpn.signalling.messages import NodeAbsent, NodePresent
+
+Effect = Apply | AnnounceAddress | SendSignal | Record
+
+
+class InternalRouter:
+    """Which nodes are absent is what sg says last; nothing here has a state of its own."""
+
+    def __init__(self, databases: RouterDatabases, signalling: SignallingEndpoint) -> None:
+        self._databases = databases
+        self._signalling = signalling
+        self._absent: dict[IPv6Address, NodeIdentity] = {}
+        self._held: Databases = ()
+
+    @property
+    def deadline(self) -> float | None:
+        """None: r22 asks nothing, it only answers."""
+        return self._signalling.deadline
+
+    def started(self) -> Sequence[Effect]:
+        """The host is up: install what always stands."""
+        return self._settle()
+
+    def datagram_received(
+        self, source: IPv6Address, payload: bytes, now: float
+    ) -> Sequence[Effect]:
+        """A message of sg: a node is absent or present."""
+        effects: list[Effect] = []
+        for effect in self._signalling.datagram_received(source, payload):
+            if isinstance(effect, SendSignal):
+                effects.append(effect)
+            elif isinstance(effect, Delivered):
+                effects += self._obey(effect.message)
+        return effects
+
+    def timer_expired(self, now: float) -> Sequence[Effect]:
+        """Nothing of r22 ever falls due."""
+        return []
+
+    def _obey(self, message: object) -> list[Effect]:
+        company = self._databases.company
+        if isinstance(message, NodeAbsent):
+            node = company.node_at(message.internal_home_address)
+            if node is None:
+                return []
+            self._absent[node.internal_home_address] = node
+            # RFC 6275 10.4.1: the neighbours have to forget the node's own link-layer address.
+            return [
+                *self._settle(),
+                AnnounceAddress(node.internal_home_address, self._databases.lan_device),
+                Record("node_absent", details={"node": node.name}),
+            ]
+        if isinstance(message, NodePresent):
+            node = self._absent.pop(message.internal_home_address, None)
+            if node is None:
+                return []
+            return [*self._settle(), Record("node_present", details={"node": node.name})]
+        return []
+
+    def _settle(self) -> list[Effect]:
+        wanted = self._databases.at(self._absent.values())
+        changes = difference(self._held, wanted)
+        self._held = wanted
+        return [Apply(changes)] if changes else []
