@@ -65,7 +65,7 @@ class Edge:
                 for effect in core.datagram_received(source, payload, now)
             ]
 
-        self.driver.on_readable(signalling.socket, received)
+        self.driver.on_readable(signalling.file, received)
 
     def run(self, first: Iterable[Any]) -> None:
         """Carry out the first effects, say that the agent is ready, and run."""

@@ -7,7 +7,7 @@ longer than everything else that an agent does at its start.
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 RTMGRP_LINK = 1
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -54,27 +54,24 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[(length + 3) & ~3 :]
 
 
-@dataclass(slots=True)
 class LinkMonitor:
     """Tells of links whose name begins with `prefix`; those that stand already come first."""
 
-    prefix: str
-    socket: socket.socket = field(init=False)
-    _usable: dict[str, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self.socket.bind((0, RTMGRP_LINK))
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._usable: dict[str, bytes] = {}
+        self.file = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self.file.bind((0, RTMGRP_LINK))
         request = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        self.socket.send(
+        self.file.send(
             HEADER.pack(HEADER.size + len(request), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
             + request
         )
 
     def read(self) -> Iterator[LinkFound | LinkLost]:
         """Yield what the datagram that is waiting says has changed."""
-        for usable, device, hardware_address in decode(self.socket.recv(1 << 16)):
-            if not device.startswith(self.prefix) or usable == (device in self._usable):
+        for usable, device, hardware_address in decode(self.file.recv(1 << 16)):
+            if not device.startswith(self._prefix) or usable == (device in self._usable):
                 continue
             if usable:
                 self._usable[device] = hardware_address

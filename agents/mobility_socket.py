@@ -7,7 +7,7 @@ received packet it tells as ancillary data (RFC 3542).
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 IPPROTO_MH = 135
@@ -50,20 +50,17 @@ def home_address_option(destination_options: bytes) -> IPv6Address | None:
     return None
 
 
-@dataclass(slots=True)
 class MobilitySocket:
     """Sends from, and receives for, every address of this host."""
 
-    socket: socket.socket = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MH)
+    def __init__(self) -> None:
+        self.file = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MH)
         for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVDSTOPTS):
-            self.socket.setsockopt(socket.IPPROTO_IPV6, option, 1)
+            self.file.setsockopt(socket.IPPROTO_IPV6, option, 1)
 
     def read(self) -> Iterator[MobilityDatagram]:
         """Yield the message that is waiting."""
-        data, ancillary, _, source = self.socket.recvmsg(2048, 1024)
+        data, ancillary, _, source = self.file.recvmsg(2048, 1024)
         destination: IPv6Address | None = None
         care_of_address: IPv6Address | None = None
         for level, kind, value in ancillary:
@@ -77,7 +74,7 @@ class MobilitySocket:
 
     def send(self, message: bytes, source: IPv6Address, destination: IPv6Address) -> None:
         """Send a mobility header; raise OSError where there is no way out at the moment."""
-        self.socket.sendmsg(
+        self.file.sendmsg(
             [message],
             [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source.packed + struct.pack("=I", 0))],
             0,

@@ -7,7 +7,7 @@ link before the policies for them stand.
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 133, 134, 136
@@ -44,26 +44,23 @@ def decode_advertisement(data: bytes) -> tuple[int, tuple[IPv6Network, ...]] | N
     return struct.unpack_from("!H", data, 6)[0], tuple(prefixes)
 
 
-@dataclass(slots=True)
 class NeighbourDiscovery:
     """One raw ICMPv6 socket that hears router advertisements on every link."""
 
-    socket: socket.socket = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    def __init__(self) -> None:
+        self.file = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         only_advertisements = bytearray(b"\xff" * 32)
         word, bit = divmod(ROUTER_ADVERTISEMENT, 32)
         struct.pack_into("=I", only_advertisements, word * 4, 0xFFFFFFFF & ~(1 << bit))
-        self.socket.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, bytes(only_advertisements))
+        self.file.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, bytes(only_advertisements))
         for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT):
-            self.socket.setsockopt(socket.IPPROTO_IPV6, option, 1)
+            self.file.setsockopt(socket.IPPROTO_IPV6, option, 1)
         for option in (socket.IPV6_MULTICAST_HOPS, socket.IPV6_UNICAST_HOPS):
-            self.socket.setsockopt(socket.IPPROTO_IPV6, option, HOP_LIMIT)
+            self.file.setsockopt(socket.IPPROTO_IPV6, option, HOP_LIMIT)
 
     def read(self) -> Iterator[RouterHeard]:
         """Yield the advertisement that is waiting, if it is a valid one (RFC 4861 6.1.2)."""
-        data, ancillary, _, source = self.socket.recvmsg(2048, 256)
+        data, ancillary, _, source = self.file.recvmsg(2048, 256)
         index = hop_limit = 0
         for level, kind, value in ancillary:
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
@@ -101,7 +98,7 @@ class NeighbourDiscovery:
     ) -> None:
         index = socket.if_nametoindex(device)
         information = (source.packed if source else bytes(16)) + struct.pack("=I", index)
-        self.socket.sendmsg(
+        self.file.sendmsg(
             [message],
             [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)],
             0,

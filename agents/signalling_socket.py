@@ -3,7 +3,6 @@
 import logging
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from mobivpn.signalling.exchange import SendSignal
@@ -14,24 +13,20 @@ MOST_BYTES = 65536
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
 class SignallingSocket:
     """Bound to one internal address, even before an interface has it."""
 
-    address: IPv6Address
-    port: int
-    socket: socket.socket = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-        self.socket.bind((str(self.address), self.port))
-        self.socket.setblocking(False)
+    def __init__(self, address: IPv6Address, port: int) -> None:
+        self._port = port
+        self.file = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self.file.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        self.file.bind((str(address), port))
+        self.file.setblocking(False)
 
     def read(self) -> Iterator[tuple[IPv6Address, bytes]]:
         """Yield (source, payload) of the datagram that is waiting."""
         try:
-            payload, source = self.socket.recvfrom(MOST_BYTES)
+            payload, source = self.file.recvfrom(MOST_BYTES)
         except OSError as error:
             # An ICMP error about an earlier datagram; resending is the exchange's business.
             log.info("signalling: %s", error.strerror)
@@ -41,6 +36,6 @@ class SignallingSocket:
     def send(self, effect: SendSignal) -> None:
         """Send a datagram; one that cannot leave now is lost, as it might be on the way."""
         try:
-            self.socket.sendto(effect.payload, (str(effect.destination), self.port))
+            self.file.sendto(effect.payload, (str(effect.destination), self._port))
         except OSError as error:
             log.info("signalling to %s: %s", effect.destination, error.strerror)

@@ -1,0 +1,196 @@
+"""Changes become `ip` commands, refusals are found and named (agents.kernel, agents.key_log)."""
+
+import subprocess
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+import pytest
+
+from agents.kernel import MARK, Kernel, failures
+from agents.key_log import KeyLog
+from mobivpn.errors import KernelRefusal
+from mobivpn.host.movement import Outside
+from mobivpn.host.network import (
+    Address,
+    Dummy,
+    NeighbourProxy,
+    NextHop,
+    Route,
+    Rule,
+    Tunnel,
+)
+from mobivpn.host.node_databases import NodeDatabases
+from mobivpn.ipsec.databases import Put, Remove, difference
+from mobivpn.ipsec.policy import PolicyAction, Precedence, SecurityPolicy
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.selector import Direction, TrafficSelector, host
+from tests.support.company import COMPANY, MN1, associations
+
+GIVEN = associations()
+HOME, PEER = MN1.external_home_address, IPv6Address("2001:db8:ee::d2")
+CARE_OF = IPv6Address("2001:db8:1::d1")
+POLICY = SecurityPolicy(
+    "p",
+    Direction.INBOUND,
+    TrafficSelector(host(HOME), host(PEER), 135),
+    PolicyAction.DISCARD,
+    Precedence.VPN,
+)
+
+
+class RecordedIp:
+    """Stands in for `ip`: remembers the batches, fails at the commands it is told to."""
+
+    def __init__(self, refuse: dict[str, str] | None = None) -> None:
+        self.refuse = refuse or {}
+        self.carried_out: list[str] = []
+        self.counters = ""
+
+    def __call__(self, arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
+        if arguments[0] == "-s":
+            return subprocess.CompletedProcess(arguments, 0, self.counters, "")
+        stdout = stderr = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if line == MARK:
+                stdout += "\t SAD count 7\n"
+                continue
+            why = next((w for start, w in self.refuse.items() if line.startswith(start)), None)
+            if why is None:
+                self.carried_out.append(line)
+            elif line.startswith("xfrm"):
+                return subprocess.CompletedProcess(arguments, 2, stdout, f"{stderr}{why}\n")
+            else:
+                stderr += f"{why}\nCommand failed -:{number}\n"
+        return subprocess.CompletedProcess(arguments, 0, stdout, stderr)
+
+
+def commands(*changes) -> list[str]:
+    ip = RecordedIp()
+    Kernel(KeyLog(None), ip).apply(changes)
+    return ip.carried_out
+
+
+@pytest.mark.parametrize(
+    ("entry", "added", "removed"),
+    [
+        (Dummy("vpn0"), ["link add name vpn0 type dummy", "link set vpn0 up"], "link delete vpn0"),
+        (
+            Address(HOME, "vpn0", home=True),
+            [f"address replace {HOME}/128 dev vpn0 nodad home"],
+            f"address delete {HOME}/128 dev vpn0",
+        ),
+        (
+            NextHop(2, "eth0", IPv6Address("fe80::1")),
+            ["nexthop replace id 2 via fe80::1 dev eth0"],
+            "nexthop delete id 2",
+        ),
+        (
+            Route(IPv6Network("::/0"), next_hop=2, mtu=1360),
+            ["route replace default metric 1024 table 254 nhid 2 mtu 1360"],
+            "route delete default metric 1024 table 254",
+        ),
+        (
+            Route(IPv6Network("fd00:10::/64"), table=101),
+            ["route replace unreachable fd00:10::/64 metric 1024 table 101 "],
+            "route delete fd00:10::/64 metric 1024 table 101",
+        ),
+        (
+            Rule(101, 90, incoming_device="lan"),
+            ["rule add preference 90 iif lan lookup 101"],
+            "rule delete preference 90 iif lan lookup 101",
+        ),
+        (
+            NeighbourProxy(HOME, "lan"),
+            [f"neighbour replace proxy {HOME} dev lan"],
+            f"neighbour delete proxy {HOME} dev lan",
+        ),
+        (
+            RouteOptimisation(Extension.ROUTING_HEADER, HOME, PEER, CARE_OF),
+            [f"xfrm state add src {HOME} dst {PEER} proto route2 mode ro coa {CARE_OF}"],
+            f"xfrm state delete src {HOME} dst {PEER} proto route2",
+        ),
+        (
+            POLICY,
+            [
+                f"xfrm policy update src {PEER}/128 dst {HOME}/128 proto 135 dir in "
+                f"action block priority 1000"
+            ],
+            f"xfrm policy delete src {PEER}/128 dst {HOME}/128 proto 135 dir in",
+        ),
+    ],
+)
+def test_every_entry_has_its_commands(entry, added: list[str], removed: str):
+    assert commands(Put(entry)) == added
+    assert commands(Remove(entry)) == [removed]
+
+
+def test_a_binding_that_moves_is_updated_in_place():
+    before = RouteOptimisation(Extension.ROUTING_HEADER, HOME, PEER, CARE_OF)
+    after = RouteOptimisation(Extension.ROUTING_HEADER, HOME, PEER, IPv6Address("2001:db8:2::d1"))
+    assert commands(Put(after, before)) == [
+        f"xfrm state update src {HOME} dst {PEER} proto route2 mode ro coa 2001:db8:2::d1"
+    ]
+
+
+def test_a_tunnel_that_moves_keeps_its_device():
+    before = Tunnel("ha0", CARE_OF, COMPANY.home_agent, 1460)
+    (command,) = commands(Put(Tunnel("ha0", PEER, COMPANY.home_agent, 1460), before))
+    assert command.startswith("link change name ha0 ")
+
+
+def test_an_association_whose_end_moves_goes_on_counting():
+    node = NodeDatabases(MN1, COMPANY, GIVEN)
+    changes = difference(
+        node.at(Outside("eth0", IPv6Address("fe80::1"), CARE_OF)),
+        node.at(Outside("eth0", IPv6Address("fe80::1"), IPv6Address("2001:db8:2::d1"))),
+    )
+    ip = RecordedIp()
+    ip.counters = "\t seq-hi 0x0, seq 0x7, oseq-hi 0x1, oseq 0x2a\n"
+    Kernel(KeyLog(None), ip).apply(changes)
+    moved = [line for line in ip.carried_out if "state add" in line and "2001:db8:2::d1" in line]
+    assert moved[0].endswith("replay-seq-hi 0x0 replay-seq 0x7 replay-oseq-hi 0x1 replay-oseq 0x2a")
+
+
+def test_nothing_is_run_for_no_changes():
+    ip = RecordedIp()
+    Kernel(KeyLog(None), ip).apply(())
+    assert ip.carried_out == []
+
+
+def test_what_the_kernel_dropped_by_itself_is_no_refusal():
+    ip = RecordedIp(refuse={"nexthop delete": "RTNETLINK answers: No such process"})
+    Kernel(KeyLog(None), ip).apply((Remove(NextHop(2, "eth0")),))
+
+
+def test_a_refusal_is_named_and_the_rest_is_carried_out_all_the_same():
+    ip = RecordedIp(refuse={"address": "RTNETLINK answers: Permission denied"})
+    with pytest.raises(KernelRefusal, match=r"address replace .*: RTNETLINK .*denied"):
+        Kernel(KeyLog(None), ip).apply((Put(Address(HOME, "vpn0")), Put(Dummy("vpn0"))))
+    assert "link set vpn0 up" in ip.carried_out
+
+
+def test_a_refused_association_neither_shows_its_key_nor_stops_the_rest():
+    ip = RecordedIp(refuse={"xfrm state add": "RTNETLINK answers: File exists"})
+    sa = next(iter(GIVEN.values())).forward
+    with pytest.raises(KernelRefusal) as refusal:
+        Kernel(KeyLog(None), ip).apply((Put(sa), Put(POLICY), Put(Dummy("vpn0"))))
+    assert sa.key.hex() not in str(refusal.value)
+    assert "(key)" in str(refusal.value)
+    assert ip.carried_out[-1] == "link set vpn0 up"
+
+
+def test_failures_are_read_line_by_line():
+    stderr = "Error: ipv6: address not found.\nCommand failed -:3\nCommand failed -:5\n"
+    assert list(failures(stderr)) == [(2, "Error: ipv6: address not found."), (4, "refused")]
+
+
+def test_the_key_log_is_wiresharks_table_and_only_its_owner_reads_it(tmp_path: Path):
+    path = tmp_path / "esp_sa"
+    sa = next(iter(GIVEN.values())).forward
+    log = KeyLog(path)
+    log.add(sa)
+    log.add(sa)
+    assert path.read_text() == (
+        f'"IPv6","*","*","{int(sa.spi):#010x}","AES-GCM [RFC4106]","0x{sa.key.hex()}","NULL",""\n'
+    )
+    assert path.stat().st_mode & 0o777 == 0o600

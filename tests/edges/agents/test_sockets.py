@@ -1,0 +1,103 @@
+"""What agents decode by themselves: link messages, advertisements, destination options."""
+
+import struct
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from agents.configuration import Configuration, GivenAssociation, read, write
+from agents.link_monitor import RTM_DELLINK, RTM_NEWLINK, decode
+from agents.mobility_socket import home_address_option
+from agents.neighbour_discovery import decode_advertisement
+from mobivpn.errors import CallerError
+from tests.support.company import COMPANY, associations
+
+MAC = bytes.fromhex("0200000000d1")
+
+
+def link_message(kind: int, name: str, flags: int) -> bytes:
+    attributes = b""
+    for number, value in ((1, MAC), (3, name.encode() + b"\0")):
+        attributes += struct.pack("=HH", 4 + len(value), number) + value
+        attributes += bytes(-len(attributes) % 4)
+    body = struct.pack("=BxHiII", 0, 1, 7, flags, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def test_a_link_is_usable_when_it_is_up_and_has_a_carrier():
+    data = (
+        link_message(RTM_NEWLINK, "mn1-eth0", 0x10001)
+        + link_message(RTM_NEWLINK, "mn1-eth1", 0x1)
+        + link_message(RTM_DELLINK, "mn1-eth2", 0x10001)
+    )
+    assert list(decode(data)) == [
+        (True, "mn1-eth0", MAC),
+        (False, "mn1-eth1", MAC),
+        (False, "mn1-eth2", MAC),
+    ]
+
+
+def advertisement(lifetime: int, *options: bytes) -> bytes:
+    return struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime, 0, 0) + b"".join(options)
+
+
+def prefix_information(prefix: str, length: int = 64) -> bytes:
+    return struct.pack("!BBBBIII", 3, 4, length, 0xC0, 86400, 14400, 0) + IPv6Address(prefix).packed
+
+
+def test_an_advertisement_gives_its_lifetime_and_prefixes():
+    data = advertisement(1800, b"\x01\x01" + MAC, prefix_information("2001:db8:1::"))
+    assert decode_advertisement(data) == (1800, (IPv6Network("2001:db8:1::/64"),))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x85" + bytes(15),
+        advertisement(1800, b"\x03\x00"),
+        advertisement(1800, b"\x03\x04\x40"),
+        advertisement(1800, b"\x03"),
+    ],
+)
+def test_a_malformed_advertisement_is_none(data: bytes):
+    assert decode_advertisement(data) is None
+
+
+def test_a_prefix_longer_than_an_address_is_ignored():
+    assert decode_advertisement(advertisement(9, prefix_information("2001:db8::", 129))) == (9, ())
+
+
+def test_the_care_of_address_is_found_behind_padding():
+    address = IPv6Address("2001:db8:1::d1")
+    header = b"\x87\x02" + b"\x01\x02\x00\x00" + b"\xc9\x10" + address.packed
+    assert home_address_option(header) == address
+    assert home_address_option(b"\x87\x00\x00\x01\x03\x00\x00\x00") is None
+    assert home_address_option(b"\x87\x00\x01") is None
+
+
+def test_a_configuration_survives_its_file_and_only_its_owner_reads_it(tmp_path):
+    path = tmp_path / "mn1.json"
+    before = Configuration(
+        role="mobile_node",
+        name="mn1",
+        company=COMPANY,
+        associations=tuple(
+            GivenAssociation(purpose, node, pair)
+            for (purpose, node), pair in associations().items()
+        ),
+        event_log="events.jsonl",
+        devices={"lan": "r22-eth0"},
+        outside_router=IPv6Address("2001:db8:5::1"),
+    )
+    write(before, path)
+    assert read(path) == before
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"role": 3}'])
+def test_a_damaged_configuration_is_named(tmp_path, text: str):
+    path = tmp_path / "mn1.json"
+    path.write_text(text)
+    with pytest.raises(CallerError, match=r"mn1\.json"):
+        read(path)
