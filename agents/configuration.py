@@ -57,6 +57,8 @@ class Configuration:
 def _encode(value: Any) -> Any:
     if isinstance(value, IPv6Address | IPv6Network):
         return str(value)
+    if isinstance(value, Spi):
+        return int(value)
     raise NotImplementedError(type(value))
 
 
