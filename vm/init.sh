@@ -1,0 +1,26 @@
+#!/bin/sh
+# First process of the lab VM (init=): a private, writable copy of the host's file system, then the job.
+#
+# LAB_RUN (from the kernel's command line) is the run's folder on the host. It holds `fstab`, what to
+# mount, and `job`, what to run; its `exit` gets the job's exit code. Processes are dear in user-mode
+# Linux (25 ms each), so all mounts are one command.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+if [ "$1" != inside ]; then
+    mount -t proc proc /proc
+    mount -t tmpfs tmpfs /mnt
+    mkdir /mnt/upper /mnt/work /mnt/root
+    mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+    exec chroot /mnt/root /bin/sh "$0" inside
+fi
+
+mount -t proc proc /proc
+mount -a -T "$LAB_RUN/fstab" || exit 1
+echo lab > /proc/sys/kernel/hostname
+ip link set lo up
+setsid $LAB_TERMINAL --wait /bin/sh "$LAB_RUN/job" < /dev/tty1 > /dev/tty1 2>&1
+echo $? > "$LAB_RUN/exit"
+sync
+# As `poweroff -f`, which machines without systemd do not have.
+echo o > /proc/sysrq-trigger
+sleep 60
