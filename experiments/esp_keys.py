@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from experiments.errors import ResultError
 
-ENCRYPTION = "AES-GCM [RFC4106]"
+ENCRYPTIONS = ("AES-GCM with 16 octet ICV [RFC4106]", "AES-GCM [RFC4106]")
+"""Wireshark's names. By the second, tshark 4.0 takes the ICV for payload and finds no trailer."""
 SALT_BYTES = 4
 HEADER_BYTES = 8
 IV_BYTES = 8
@@ -97,7 +98,7 @@ def read_esp_sa(path: Path) -> EspKeys:
 def _key(row: list[str]) -> EspKey:
     if len(row) not in COLUMNS:
         raise ValueError(f"{len(row)} fields instead of 8 or 10")
-    if row[4] != ENCRYPTION:
-        raise ValueError(f"encryption {row[4]!r} instead of {ENCRYPTION!r}")
+    if row[4] not in ENCRYPTIONS:
+        raise ValueError(f"encryption {row[4]!r} instead of {ENCRYPTIONS[0]!r}")
     material = bytes.fromhex(row[5].removeprefix("0x"))
     return EspKey(int(row[3], 0), AESGCM(material[:-SALT_BYTES]), material[-SALT_BYTES:])

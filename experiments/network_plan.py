@@ -12,11 +12,11 @@ from typing import Any
 
 from experiments.errors import ResultError
 
-INSIDE = "inside"
-"""The place of a mobile node on the company's own LAN, whatever its switch is called."""
-
 LAN, GATEWAY, HOME_AGENT = "lan", "sg", "ha"
 """Link profiles that are not access networks; every other profile is one, by its name."""
+
+INSIDE = LAN
+"""The place of a mobile node that is at home, on the company's own LAN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class NetworkPlan:
     def propagation_ms(self, *stations: str) -> float:
         """Return the sum of the configured one-way delays along `stations`.
 
-        A station is sg, r22, vcm, ha, "inside" (a node on the LAN) or an access network's name (a
-        node attached there).
+        A station is sg, r22, vcm, ha, lan (a node on the LAN) or an access network's name (a node
+        attached there).
         """
         return sum(self._leg_ms(first, second) for first, second in pairwise(stations))
 

@@ -1,14 +1,16 @@
 """The real messages of a run, each from its sender's link to its receiver's: the sequence chart."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv6Address
 from typing import Any
 
 from experiments.measure.observe import MessageSighting, Observations
 from experiments.measure.timeline import Timeline
 from experiments.network_plan import NetworkPlan
+from mobivpn.errors import MalformedError
+from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.signalling.codec import decode
 
 UNDER_WAY_AT_MOST_NS = 2_000_000_000
 """The same bytes on another link so much later are another message with equal content."""
@@ -29,7 +31,10 @@ NEIGHBOUR_DISCOVERY_NAMES = {
     136: "NeighbourAdvertisement",
 }
 ROUTE_OPTIMISATION_NUMERAL = "218"
-NUMERAL_BY_NAME = {"NodeExternal": "202", "SessionDetected": "202", "Acknowledge": "204"}
+NUMERAL_BY_NAME = {"NodeExternal": "202", "MoreCorrespondents": "202", "SessionDetected": "202"}
+ACKNOWLEDGE_NUMERAL = "204"
+"""Of the VCM's answer to sg only; other requests are acknowledged by the same kind of message."""
+UNKNOWN = "?"
 NUMERALS_BY_ROLE = {
     "SaOffer": ("210", "206"),
     "SaAccept": ("212", "208"),
@@ -105,7 +110,6 @@ class _HostNames:
             name = plan.host_by_address.get(home_address)
             if name is not None:
                 self._known.setdefault(care_of_address, name)
-        self._networks = plan.access_networks
 
     def name_of(self, address: bytes) -> str | None:
         return self._known.get(address)
@@ -125,7 +129,7 @@ def _message(
     elif first.protocol == "mobility":
         name, details = _mobility(first.content)
     else:
-        name = NEIGHBOUR_DISCOVERY_NAMES.get(first.content[0], "?")
+        name = NEIGHBOUR_DISCOVERY_NAMES.get(first.content[0], UNKNOWN)
         details = {}
         if name == "RouterSolicitation":
             source = source or first.link
@@ -163,17 +167,20 @@ def link_delay_ms(sighting: MessageSighting, plan: NetworkPlan, timeline: Timeli
 def _signalling(content: bytes) -> tuple[str, dict[str, Any]]:
     """Return a signalling message's name and what of it may be shown: no key is ever copied."""
     try:
-        value = json.loads(content)
-    except ValueError:
-        return "?", {}
-    if not isinstance(value, dict):
-        return "?", {}
-    shown = {
-        key: item
-        for key, item in value.items()
-        if key != "type" and isinstance(item, str | int | bool)
-    }
-    return str(value.get("type", "?")), shown
+        envelope = decode(content)
+    except MalformedError as error:
+        return UNKNOWN, {"malformed": error.reason}
+    message = envelope.message
+    details: dict[str, Any] = {"number": envelope.number}
+    for part in fields(message):
+        value = getattr(message, part.name)
+        if isinstance(value, SecurityAssociation):
+            details[f"{part.name}_spi"] = f"{int(value.spi):#010x}"
+        elif isinstance(value, tuple):
+            details[part.name] = [str(item) for item in value]
+        elif value is not None:
+            details[part.name] = value if isinstance(value, int) else str(value)
+    return type(message).__name__, details
 
 
 def _mobility(message: bytes) -> tuple[str, dict[str, Any]]:
@@ -215,6 +222,8 @@ def _numeral(
         return NUMERALS_BY_ROLE[name][pair.index(node)] if node in pair else None
     if name in MOBILITY_NAMES.values() and not {source, destination} & {"sg", "ha"}:
         return ROUTE_OPTIMISATION_NUMERAL
+    if name == "Acknowledge" and (source, destination) == ("vcm", "sg"):
+        return ACKNOWLEDGE_NUMERAL
     return NUMERAL_BY_NAME.get(name)
 
 

@@ -13,7 +13,10 @@ COLUMNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One end's view: bytes by bin of 100 ms, and whether the connection lived to the end."""
+    """One end's view: bytes by bin of 100 ms, and the error that broke the connection, or "".
+
+    That the other end closed it is no error: one of them must end first.
+    """
 
     name: str
     bytes_by_bin: tuple[tuple[int, int], ...]
@@ -55,7 +58,7 @@ def _transfer(path: Path) -> Transfer:
             if fields[1] == "bytes":
                 bins.append((int(fields[0]), int(fields[2])))
             else:
-                broken = "" if fields[1] == "connected" else f"{fields[1]} {fields[3]}".strip()
+                broken = fields[3] if fields[1] == "broken" else ""
         except ValueError as error:
             raise ResultError(f"{path}, line {number}: damaged ({error})") from error
     return Transfer(path.stem, tuple(bins), broken)

@@ -1,0 +1,134 @@
+"""Lower bounds against sums made by hand from the default delays."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiments.errors import ResultError
+from experiments.measure.bounds import (
+    Authorisation,
+    move_bound,
+    setup_bound_ms,
+    shortest_round_trip_ms,
+)
+from experiments.measure.timeline import Move
+from experiments.network_plan import NetworkPlan, plan_from_run
+
+LAN, SG, HA, WIFI1, WIFI2, CELL = 0.2, 15, 20, 5, 8, 30
+
+
+def move(origin: str, target: str, gap_ms: float = 0) -> Move:
+    return Move("mn1", origin, target, 0, round(gap_ms * 1e6))
+
+
+@pytest.mark.parametrize(
+    ("stations", "expected"),
+    [
+        (("lan", "lan"), 2 * LAN),
+        (("lan", "r22"), 2 * LAN),
+        (("lan", "sg"), 3 * LAN),
+        (("sg", "vcm"), 3 * LAN),
+        (("vcm", "lan"), 2 * LAN),
+        (("wifi1", "sg"), WIFI1 + SG),
+        (("wifi1", "cell"), WIFI1 + CELL),
+        (("wifi1", "wifi1"), 0),
+        (("cell", "ha", "wifi2"), CELL + 2 * HA + WIFI2),
+        (("cell", "vcm"), CELL + SG + 3 * LAN),
+        (("sg", "r22", "sg"), 2 * LAN),
+        (("sg",), 0),
+    ],
+)
+def test_propagation_is_the_sum_along_the_stations(
+    plan: NetworkPlan, stations: tuple[str, ...], expected: float
+) -> None:
+    assert plan.propagation_ms(*stations) == pytest.approx(expected)
+
+
+def test_an_unknown_place_is_told(plan: NetworkPlan) -> None:
+    with pytest.raises(ResultError, match="no link profile is called 'wifi9'"):
+        plan.propagation_ms("wifi9", "sg")
+
+
+def test_leaving_while_the_peer_is_inside(plan: NetworkPlan) -> None:
+    """Inbound: update to sg, sg to r22, r22 to the peer and back, by sg to the node."""
+    bound = move_bound(move("lan", "cell", 20), "lan", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(20 + CELL + SG + 3 * LAN)
+    assert bound.inbound_ms == pytest.approx(20 + 2 * (CELL + SG + LAN) + 4 * LAN)
+    assert bound.worse_ms == bound.inbound_ms
+
+
+def test_leaving_while_the_peer_is_outside(plan: NetworkPlan) -> None:
+    bound = move_bound(move("lan", "wifi1"), "cell", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(WIFI1 + SG + 2 * LAN + SG + CELL)
+    assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + SG + LAN))
+
+
+def test_handover_through_the_gateway(plan: NetworkPlan) -> None:
+    bound = move_bound(move("wifi1", "wifi2"), "lan", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(WIFI2 + SG + 3 * LAN)
+    assert bound.inbound_ms == pytest.approx(2 * (WIFI2 + SG))
+
+
+@pytest.mark.parametrize(
+    ("authorisation", "tests"),
+    [
+        (Authorisation.BOTH_TESTS, 2 * (WIFI2 + HA + HA + CELL)),
+        (Authorisation.CARE_OF_TEST, 2 * (WIFI2 + CELL)),
+        (Authorisation.NO_TEST, 0),
+    ],
+)
+def test_direct_handover_needs_the_tests_that_were_done(
+    plan: NetworkPlan, authorisation: Authorisation, tests: float
+) -> None:
+    bound = move_bound(move("wifi1", "wifi2", 5), "cell", True, authorisation, plan)
+    direct = WIFI2 + CELL
+    assert bound.inbound_ms == pytest.approx(5 + tests + 2 * direct)
+    assert bound.outbound_ms == pytest.approx(5 + min(direct + 2 * HA, tests + direct))
+
+
+def test_returning_from_the_direct_path(plan: NetworkPlan) -> None:
+    """Inbound: to sg, to the VCM, its order to the peer, whose packets then take the gateway."""
+    bound = move_bound(move("wifi2", "lan"), "wifi1", True, Authorisation.NO_TEST, plan)
+    advertised = 4 * LAN
+    assert bound.outbound_ms == pytest.approx(advertised + 3 * LAN + SG + WIFI1)
+    order = 3 * LAN + 3 * LAN + 3 * LAN + SG + WIFI1
+    assert bound.inbound_ms == pytest.approx(advertised + order + WIFI1 + SG + 3 * LAN)
+
+
+def test_returning_without_a_direct_path(plan: NetworkPlan) -> None:
+    bound = move_bound(move("wifi2", "lan"), "wifi1", False, Authorisation.NO_TEST, plan)
+    assert bound.inbound_ms == pytest.approx(4 * LAN + 3 * LAN + LAN + 2 * LAN)
+
+
+def test_returning_to_a_peer_inside(plan: NetworkPlan) -> None:
+    bound = move_bound(move("wifi2", "lan"), "lan", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(4 * LAN + 2 * LAN)
+    assert bound.inbound_ms == pytest.approx(4 * LAN + 4 * LAN)
+
+
+def test_setup_takes_the_slower_chain(plan: NetworkPlan) -> None:
+    to_wifi1, to_cell = 3 * LAN + SG + WIFI1, 3 * LAN + SG + CELL
+    for places in (("wifi1", "cell"), ("cell", "wifi1")):
+        assert setup_bound_ms(places, plan) == pytest.approx(3 * LAN + 2 * to_cell + to_wifi1)
+
+
+def test_shortest_round_trip_is_twice_the_direct_way(plan: NetworkPlan) -> None:
+    assert shortest_round_trip_ms(("wifi1", "cell"), plan) == 2 * (WIFI1 + CELL)
+
+
+def test_delays_of_a_scenario_count(plan: NetworkPlan) -> None:
+    slow = replace(plan, delay_ms={**plan.delay_ms, "cell": 300.0})
+    assert shortest_round_trip_ms(("wifi1", "cell"), slow) == 2 * (WIFI1 + 300)
+
+
+@pytest.mark.parametrize("missing", ["addresses", "links"])
+def test_a_run_without_a_plan_is_told(run_description, missing: str) -> None:
+    del run_description[missing]
+    with pytest.raises(ResultError, match=f"'{missing}' is missing"):
+        plan_from_run(run_description)
+
+
+def test_a_run_with_a_wrong_address_is_told(run_description) -> None:
+    run_description["addresses"]["vcm"] = "nowhere"
+    with pytest.raises(ResultError, match=r"run\.json: .*nowhere"):
+        plan_from_run(run_description)

@@ -1,0 +1,125 @@
+"""What counts as clear text, judged by our walk and by tshark alone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.clear_text import clear_text_in, is_external, tshark_clear_text
+from experiments.dissect import Dissector
+from experiments.esp_keys import EspKeys
+from experiments.network_plan import NetworkPlan
+from tests.support.packets import (
+    MOBILITY,
+    TCP,
+    UDP,
+    Association,
+    Content,
+    ethernet,
+    home_address,
+    icmpv6,
+    ipv6,
+    mobility,
+    packed,
+    routing_header,
+    udp,
+    write_pcapng,
+)
+
+OUT_1, OUT_2, GATEWAY = "2001:db8:1::1", "2001:db8:2::1", "2001:db8:5::5"
+HOME_1, HOME_2 = "2001:db8:ee::d1", "2001:db8:ee::d2"
+IN_1, IN_2 = "fd00:10::d1", "fd00:10::d2"
+PROBE = udp(7007, 7007, bytes(40))
+INNER = ipv6(IN_1, IN_2, PROBE)
+
+
+def fragment(protocol: int, offset: int, payload: bytes) -> Content:
+    return 44, bytes((protocol, 0)) + (offset << 3).to_bytes(2, "big") + bytes(4) + payload
+
+
+def tcp() -> Content:
+    return TCP, bytes.fromhex("0050005000000001000000005002ffff00000000")
+
+
+def sealed(content: Content) -> Content:
+    return Association(0x501).seal(content)
+
+
+def quoting(packet: Content) -> Content:
+    return icmpv6(1, 0, bytes(4) + packet[1])
+
+
+CLEAR = {
+    "vpn_addresses": ipv6(IN_1, IN_2, PROBE),
+    "udp_between_strangers": ipv6(OUT_1, OUT_2, PROBE),
+    "tcp": ipv6(OUT_1, OUT_2, tcp()),
+    "echo_request": ipv6(OUT_1, OUT_2, icmpv6(128, 0, bytes(8))),
+    "echo_reply": ipv6(OUT_1, OUT_2, icmpv6(129, 0, bytes(8))),
+    "udp_in_a_tunnel": ipv6(OUT_1, OUT_2, INNER),
+    "udp_behind_a_routing_header": ipv6(OUT_1, OUT_2, routing_header(HOME_2, PROBE)),
+    "udp_quoted": ipv6(OUT_1, OUT_2, quoting(ipv6(OUT_2, OUT_1, PROBE))),
+    "vpn_address_quoted": ipv6(OUT_1, OUT_2, quoting(ipv6(IN_1, OUT_1, sealed(PROBE)))),
+    "vpn_home_address_option": ipv6(OUT_1, OUT_2, home_address(IN_1, sealed(INNER))),
+    "vpn_address_in_a_routing_header": ipv6(OUT_1, OUT_2, routing_header(IN_1, sealed(INNER))),
+    "vpn_address_in_a_mobility_option": ipv6(
+        OUT_1, OUT_2, mobility(5, bytes(6) + b"\x03\x10" + packed(IN_1))
+    ),
+    "vpn_address_solicited": ipv6(OUT_1, OUT_2, icmpv6(135, 0, bytes(4) + packed(IN_2))),
+    "later_fragment_of_udp": ipv6(OUT_1, OUT_2, fragment(UDP, 8, bytes(16))),
+    "first_fragment_of_udp": ipv6(OUT_1, OUT_2, fragment(*PROBE[:1], 0, PROBE[1])),
+}
+SAFE = {
+    "direct": ipv6(OUT_1, OUT_2, routing_header(HOME_2, home_address(HOME_1, sealed(INNER)))),
+    "via_gateway": ipv6(OUT_1, GATEWAY, home_address(HOME_1, sealed(INNER))),
+    "home_agents_tunnel": ipv6(OUT_1, OUT_2, ipv6(HOME_1, HOME_2, sealed(INNER))),
+    "esp_quoted": ipv6(OUT_1, OUT_2, quoting(ipv6(OUT_2, OUT_1, sealed(INNER)))),
+    "binding_update": ipv6(OUT_1, OUT_2, mobility(5, bytes(6))),
+    "router_advertisement": ipv6("fe80::1", "ff02::1", icmpv6(134, 0, bytes(12))),
+    "neighbour_solicitation": ipv6("fe80::1", "fe80::2", icmpv6(135, 0, bytes(4) + packed(OUT_1))),
+    "no_next_header": ipv6(OUT_1, OUT_2, (59, b"")),
+    "fragment_of_esp": ipv6(OUT_1, OUT_2, fragment(50, 8, bytes(16))),
+    "mobility_alone": ipv6(OUT_1, OUT_2, (MOBILITY, bytes.fromhex("3b00010000000000"))),
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_clear_text_is_found(name: str, plan: NetworkPlan) -> None:
+    frame = ethernet(CLEAR[name])
+    layers = Dissector(EspKeys([])).layers(frame)
+    assert clear_text_in(frame, layers, plan.vpn_prefix_bytes)
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_protected_packets_and_signalling_are_no_clear_text(name: str, plan: NetworkPlan) -> None:
+    frame = ethernet(SAFE[name])
+    layers = Dissector(EspKeys([])).layers(frame)
+    assert clear_text_in(frame, layers, plan.vpn_prefix_bytes) is None
+
+
+def test_udp_in_ipv4_is_clear_text(plan: NetworkPlan) -> None:
+    frame = bytes(12) + b"\x08\x00" + bytes(9) + b"\x11" + bytes(10)
+    assert clear_text_in(frame, Dissector(EspKeys([])).layers(frame), plan.vpn_prefix_bytes)
+
+
+def test_a_header_cut_short_is_clear_text(plan: NetworkPlan) -> None:
+    frame = ethernet(ipv6(OUT_1, OUT_2, (UDP, b"\0")))
+    assert clear_text_in(frame, Dissector(EspKeys([])).layers(frame), plan.vpn_prefix_bytes)
+
+
+def test_links_outside_the_company_are_external() -> None:
+    assert all(map(is_external, ("sg-ext", "ha", "eve", "uplink-cell")))
+    assert not any(map(is_external, ("sg-lan", "r22-sg", "r22-lan", "vcm", "mn1", "monitor")))
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_alone_finds_the_same(tmp_path: Path, plan: NetworkPlan) -> None:
+    clear, safe = tmp_path / "clear.pcapng", tmp_path / "safe.pcapng"
+    write_pcapng(clear, [(n, ethernet(packet)) for n, packet in enumerate(CLEAR.values())])
+    write_pcapng(safe, [(n, ethernet(packet)) for n, packet in enumerate(SAFE.values())])
+    times = {"within": [(5, len(CLEAR) - 1)], "never": []}
+    counts = tshark_clear_text(
+        {"clear": clear, "safe": safe, "within": clear, "never": clear},
+        times,
+        plan.vpn_prefix_bytes,
+    )
+    assert counts == {"clear": len(CLEAR), "safe": 0, "within": len(CLEAR) - 6, "never": 0}

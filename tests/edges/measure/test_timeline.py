@@ -1,0 +1,69 @@
+"""Places, moves and external times from the testbed's events."""
+
+import pytest
+
+from experiments.measure.timeline import END_OF_TIME_NS, MoveKind, Timeline, read_timeline
+from experiments.resultset import Event
+
+ACCESS = frozenset({"wifi1", "wifi2", "cell"})
+
+
+def timeline(*events: tuple[int, str, str]) -> Timeline:
+    return read_timeline([Event(t, "mn1", e, None, {"network": n}) for t, e, n in events], ACCESS)
+
+
+def test_a_node_is_inside_unless_told() -> None:
+    assert timeline().place_at("mn1", 5) == "lan"
+    assert timeline().outside_intervals("mn1") == []
+
+
+def test_a_move_is_from_link_down_to_link_up() -> None:
+    found = timeline((0, "link_up", "lan"), (10, "link_down", "lan"), (12, "link_up", "cell"))
+    (move,) = found.moves
+    assert (move.origin, move.target, move.down_ns, move.up_ns) == ("lan", "cell", 10, 12)
+    assert move.kind is MoveKind.LEAVING
+
+
+def test_from_link_down_on_a_node_is_where_it_is_going() -> None:
+    found = timeline((10, "link_down", "lan"), (12, "link_up", "cell"))
+    assert [found.place_at("mn1", t) for t in (9, 10, 12)] == ["lan", "cell", "cell"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "kind"),
+    [
+        ("lan", "cell", MoveKind.LEAVING),
+        ("cell", "wifi1", MoveKind.HANDOVER),
+        ("cell", "lan", MoveKind.RETURNING),
+    ],
+)
+def test_kinds_of_moves(origin: str, target: str, kind: MoveKind) -> None:
+    found = timeline((10, "link_down", origin), (12, "link_up", target))
+    assert found.moves[0].kind is kind
+
+
+def test_in_doubt_a_link_is_external() -> None:
+    found = timeline(
+        (10, "link_down", "lan"),
+        (12, "link_up", "cell"),
+        (20, "link_down", "cell"),
+        (22, "link_up", "lan"),
+        (30, "link_down", "lan"),
+        (31, "link_up", "wifi1"),
+    )
+    assert found.outside_intervals("mn1") == [(10, 22), (30, END_OF_TIME_NS)]
+
+
+def test_a_node_that_starts_outside_is_outside_from_the_beginning() -> None:
+    start = (0, "link_up", "wifi1")
+    assert timeline(start).outside_intervals("mn1") == [(0, END_OF_TIME_NS)]
+    moved = timeline(start, (10, "link_down", "wifi1"), (12, "link_up", "cell"))
+    assert moved.outside_intervals("mn1") == [(0, END_OF_TIME_NS)]
+    home = timeline(start, (10, "link_down", "wifi1"), (12, "link_up", "lan"))
+    assert home.outside_intervals("mn1") == [(0, 12)]
+
+
+def test_the_next_move_of_a_node_or_of_any() -> None:
+    found = timeline((10, "link_down", "lan"), (12, "link_up", "cell"))
+    assert found.next_down_ns(5) == found.next_down_ns(5, "mn1") == 10
+    assert found.next_down_ns(10) == found.next_down_ns(5, "mn2") == END_OF_TIME_NS

@@ -1,0 +1,400 @@
+"""A whole walk, built packet by packet with numbers made by hand, and what is read from it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.analyse import analyse, main
+from experiments.clear_text import is_external, tshark_clear_text
+from experiments.errors import ResultError
+from experiments.measure.walk import measure
+from experiments.probe_format import ECHO, PROBE
+from experiments.resultset import SUMMARY_KEYS, ResultSet
+from tests.support.packets import icmpv6, ipv6, udp
+from tests.support.synthetic_walk import (
+    AGENTS,
+    DIRECT,
+    EXPECTED_MOVES,
+    GATE,
+    INSIDE,
+    LOST,
+    MOVES,
+    SyntheticWalk,
+)
+
+
+@pytest.fixture
+def walk(tmp_path: Path, run_description: dict[str, Any]) -> SyntheticWalk:
+    return SyntheticWalk(tmp_path, run=run_description)
+
+
+def failed(summary: dict[str, Any]) -> list[str]:
+    return [check["name"] for check in summary["checks"] if not check["passed"]]
+
+
+def test_an_ideal_walk_passes(walk: SyntheticWalk) -> None:
+    summary = analyse(walk.write())
+    assert failed(summary) == []
+    assert summary["verdict"] == "passed"
+    assert tuple(summary) == SUMMARY_KEYS
+
+
+def test_probes_are_counted_by_the_phase_or_the_move_that_they_belong_to(
+    walk: SyntheticWalk,
+) -> None:
+    summary = analyse(walk.write())
+    lost = sum(move[-1] for move in EXPECTED_MOVES)
+    assert summary["probes"] == {
+        "sent": 1400,
+        "received": 1400 - lost,
+        "lost": lost,
+        "duplicated": 0,
+        # Four times from the home agents' path to the direct one, once from the gateway's home.
+        "reordered": 3 + 3 + 3 + 3 + 1,
+    }
+    assert summary["lost_by_phase"] == {
+        "inside": 0,
+        "leaving": 5 + 2,
+        "via_gateway": 0,
+        "switch_to_direct": 0,
+        "direct": 0,
+        "handover": 27 + 7,
+        "returning": 5 + 4,
+    }
+
+
+def test_moves_have_gaps_and_bounds_of_the_worse_direction(walk: SyntheticWalk) -> None:
+    summary = analyse(walk.write())
+    found = [tuple(move.values()) for move in summary["moves"]]
+    assert found == list(EXPECTED_MOVES)
+
+
+def test_round_trips_are_medians_by_path(walk: SyntheticWalk) -> None:
+    summary = analyse(walk.write())
+    assert summary["rtt_ms"] == {
+        "inside": 0.8,
+        "via_gateway": 130.8,
+        "via_home_agents": 150.0,
+        "direct": 70.0,
+    }
+    assert summary["shortest_path_rtt_ms"] == 70.0
+
+
+def test_setup_is_read_from_the_first_packet_to_the_last_forwarded_acknowledgement(
+    walk: SyntheticWalk,
+) -> None:
+    summary = analyse(walk.write())
+    assert summary["direct_setup_ms"] == 112.4
+    assert summary["direct_setup_lower_bound_ms"] == 112.4
+
+
+def test_phases_are_told_from_packets(walk: SyntheticWalk) -> None:
+    found = measure(ResultSet(walk.write()))
+    begin_ns = 1_767_225_600_000_000_000
+    assert [(i.phase.value, max(0, i.begin_ns - begin_ns) / 1e6) for i in found.intervals] == [
+        ("inside", 0),
+        ("via_gateway", 1000),
+        ("via_gateway", 2000),
+        ("switch_to_direct", 2020.8),
+        ("direct", 2485),
+        ("direct", 3000),
+        ("direct", 4000),
+        ("via_gateway", 5000),
+        ("inside", 6000),
+    ]
+
+
+def test_messages_carry_the_seeds_numerals_and_no_secret(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    analyse(folder)
+    rows = ResultSet(folder).load_table("messages")
+    chart = [(r["source"], r["destination"], r["name"], r["numeral"]) for r in rows]
+    assert [row for row in chart if row[3] and row[3] != "218"] == [
+        ("sg", "vcm", "SessionDetected", "202"),
+        ("vcm", "sg", "Acknowledge", "204"),
+        ("vcm", "mn1", "SaOffer", "210"),
+        ("vcm", "mn2", "SaOffer", "206"),
+        ("mn1", "vcm", "SaAccept", "212"),
+        ("vcm", "mn2", "PeerReady", "212"),
+        ("mn2", "vcm", "SaAccept", "208"),
+        ("vcm", "mn1", "PeerReady", "208"),
+    ]
+    assert ("mn1", "mn2", "HomeTestInit", "218") in chart
+    assert ("mn2", "sg", "BindingUpdate", "") in chart
+    assert ("mn2", "", "RouterSolicitation", "") in chart
+    assert "key" not in (folder / "messages.csv").read_text()
+
+
+def test_sent_times_are_before_the_first_links_delay(walk: SyntheticWalk) -> None:
+    """sg's acknowledgement is seen on sg-ext 15 ms after it left."""
+    found = measure(ResultSet(walk.write()))
+    (first, _) = [m for m in found.messages if m.name == "BindingAcknowledgement"]
+    assert first.arrived_ns - first.sent_ns == 45_000_000
+
+
+def test_probes_csv_has_a_row_for_each_probe(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    analyse(folder)
+    rows = ResultSet(folder).load_table("probes")
+    assert len(rows) == 1400
+    by_number = {(row["sender"], row["sequence"]): row for row in rows}
+    hairpin = by_number["mn1", "202"]
+    assert hairpin["path"] == hairpin["echo_path"] == "via_gateway"
+    assert (hairpin["sender_place"], hairpin["receiver_place"]) == ("wifi1", "cell")
+    assert hairpin["rtt_ms"] == "130.800"
+    refused = by_number["mn1", "301"]
+    assert (refused["refused"], refused["phase"], refused["move"]) == (
+        "ENETUNREACH",
+        "handover",
+        "2",
+    )
+    assert refused["arrived_s"] == refused["path"] == refused["rtt_ms"] == ""
+
+
+def test_two_analyses_write_the_same_bytes(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    analyse(folder)
+    names = ("summary.json", "probes.csv", "moves.csv", "phases.csv", "messages.csv")
+    first = {name: (folder / name).read_bytes() for name in names}
+    analyse(folder)
+    assert {name: (folder / name).read_bytes() for name in names} == first
+
+
+# What must not pass.
+
+
+def test_a_probe_lost_by_the_switch_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (LOST, 0, 1) if (sender, kind, sequence) == ("mn1", PROBE, 214) else (path, transit, 1)
+    )
+    summary = analyse(walk.write())
+    assert failed(summary) == ["probes lost by the switch"]
+    assert summary["lost_by_phase"]["switch_to_direct"] == 1
+    assert summary["verdict"] == "failed"
+
+
+def test_an_echo_lost_by_the_switch_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (LOST, 0, 1) if (sender, kind, sequence) == ("mn2", ECHO, 214) else (path, transit, 1)
+    )
+    assert failed(analyse(walk.write())) == ["echoes lost by the switch"]
+
+
+def test_losses_do_not_fail_a_run_with_lossy_links(walk: SyntheticWalk) -> None:
+    walk.run["links"]["cell"]["loss_percent"] = 1
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (LOST, 0, 1) if (kind, sequence) == (PROBE, 214) else (path, transit, 1)
+    )
+    assert failed(analyse(walk.write())) == []
+
+
+def test_a_duplicate_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        path,
+        transit,
+        2 if (sender, kind, sequence) == ("mn2", PROBE, 250) else 1,
+    )
+    summary = analyse(walk.write())
+    assert failed(summary) == ["probes duplicated"]
+    assert summary["probes"]["duplicated"] == 1
+
+
+def test_overtaking_on_one_path_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        path,
+        transit + 30 if (sender, kind, sequence) == ("mn2", PROBE, 280) else transit,
+        1,
+    )
+    assert failed(analyse(walk.write())) == ["overtaking that the paths' delays do not explain"]
+
+
+def test_a_slow_direct_path_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        path,
+        transit * 1.03 if path == DIRECT else transit,
+        1,
+    )
+    assert failed(analyse(walk.write())) == ["direct round trip / shortest path"]
+
+
+def test_a_run_that_never_goes_direct_fails(walk: SyntheticWalk) -> None:
+    transits = {(True, True): (GATE, 65.4)}
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (*transits[True, True], 1) if path in (AGENTS, DIRECT) else (path, transit, 1)
+    )
+    summary = analyse(walk.write())
+    assert "path settled before, between and after moves" in failed(summary)
+    assert summary["rtt_ms"]["direct"] is None
+    assert summary["shortest_path_rtt_ms"] is None
+
+
+def test_one_direction_left_on_the_home_agents_path_fails(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (AGENTS, 75, 1) if path == DIRECT and sender == "mn1" else (path, transit, 1)
+    )
+    assert "path settled before, between and after moves" in failed(analyse(walk.write()))
+
+
+def test_a_move_that_never_arrives_has_no_gap(walk: SyntheticWalk) -> None:
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (LOST, 0, 1) if path == INSIDE and sequence > 500 else (path, transit, 1)
+    )
+    summary = analyse(walk.write())
+    assert summary["moves"][-1]["gap_ms"] is None
+    assert "moves with a first arrival in both directions" in failed(summary)
+
+
+def test_a_missing_move_fails_the_run(walk: SyntheticWalk) -> None:
+    walk.run["moves"] = [{}] * (len(MOVES) + 1)
+    assert failed(analyse(walk.write())) == ["moves with a first arrival in both directions"]
+
+
+def test_clear_text_fails_the_run_and_is_listed(walk: SyntheticWalk) -> None:
+    inner = ipv6("fd00:10::d1", "fd00:10::d2", udp(1, 2, b""))
+    walk.frame("sg-ext", 2500, inner)
+    walk.frame(
+        "mn1", 2500, ipv6("2001:db8:5::5", "2001:db8:1::1", icmpv6(1, 0, bytes(4) + inner[1]))
+    )
+    walk.frame("mn1", 500, inner)
+    folder = walk.write()
+    summary = analyse(folder)
+    assert summary["clear_text_packets_outside"] == 2
+    assert failed(summary) == ["clear text packets outside"]
+    rows = ResultSet(folder).load_table("clear_text")
+    assert [(row["link"], row["what"]) for row in rows] == [("mn1", "udp"), ("sg-ext", "udp")]
+
+
+def test_a_packet_in_the_gap_counts_as_outside(walk: SyntheticWalk) -> None:
+    walk.frame("mn1", 1999, ipv6("fd00:10::d1", "fd00:10::d2", udp(1, 2, b"")))
+    walk.frame("mn1", 2000, ipv6("fd00:10::d1", "fd00:10::d2", udp(1, 2, b"")))
+    assert analyse(walk.write())["clear_text_packets_outside"] == 1
+
+
+def test_a_slow_set_up_fails_unless_the_agents_are_slow_on_purpose(
+    walk: SyntheticWalk, tmp_path: Path
+) -> None:
+    for link in ("mn1", "vcm"):
+        walk.frames[link].clear()
+    original = walk.message
+    walk.message = lambda s, d, at, transit, n, body: original(  # type: ignore[method-assign]
+        s, d, at + (20 if at == 2112.0 else 0), transit, n, body
+    )
+    folder = walk.write()
+    assert failed(analyse(folder)) == ["direct set-up / lower bound"]
+    walk.run["agent_delay_ms"] = 50
+    (folder / "run.json").write_text(json.dumps(walk.run))
+    assert failed(analyse(folder)) == []
+
+
+def test_esp_that_no_key_opens_fails_the_run(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    lines = (folder / "keys" / "esp_sa").read_text().splitlines(keepends=True)
+    (folder / "keys" / "esp_sa").write_text("".join(lines[:-1]))
+    assert "ESP packets that no key opens" in failed(analyse(folder))
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_alone_agrees_on_the_clear_text_of_a_walk(walk: SyntheticWalk) -> None:
+    walk.frame("sg-ext", 2500, ipv6("2001:db8:5::5", "2001:db8:1::1", udp(1, 2, b"")))
+    results = ResultSet(walk.write())
+    found = measure(results)
+    captures = {
+        link: results.capture_path(link)
+        for link in results.links()
+        if is_external(link) or link in found.pair
+    }
+    outside = {node: found.timeline.outside_intervals(node) for node in found.pair}
+    counts = tshark_clear_text(captures, outside, found.plan.vpn_prefix_bytes)
+    assert counts == {"ha": 0, "mn1": 0, "mn2": 0, "sg-ext": 1}
+
+
+# A TCP transfer.
+
+
+def transfer(folder: Path, begins_ms: list[float], end: str = "") -> None:
+    lines = ["time_ns,event,bytes,detail", "1767225600000000000,connected,,"]
+    lines += [f"{1_767_225_600_000_000_000 + round(b * 1e6)},bytes,1000," for b in begins_ms]
+    (folder / "transfers").mkdir()
+    (folder / "transfers" / "mn2.csv").write_text("\n".join(lines) + "\n" + end)
+
+
+def test_a_transfer_that_goes_on_after_every_move_passes(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    transfer(folder, [500 + 1000 * n for n in range(7)])
+    assert failed(analyse(folder)) == []
+
+
+@pytest.mark.parametrize("missing", range(7))
+def test_a_transfer_that_stalls_from_one_move_to_the_next_fails(
+    walk: SyntheticWalk, missing: int
+) -> None:
+    folder = walk.write()
+    transfer(folder, [500 + 1000 * n for n in range(7) if n != missing])
+    assert failed(analyse(folder)) == ["times that the transfer at mn2 stopped"]
+
+
+def test_a_broken_transfer_fails(walk: SyntheticWalk) -> None:
+    folder = walk.write()
+    transfer(folder, [500 + 1000 * n for n in range(7)], "1767225607000000000,broken,,ETIMEDOUT\n")
+    assert failed(analyse(folder)) == ["times that the transfer at mn2 stopped"]
+
+
+# Damaged folders: one line each.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("run.json", None, r"run\.json: cannot be read \(No such file or directory\)"),
+        ("run.json", "{", r"run\.json: damaged \("),
+        ("run.json", "[]", r"run\.json: damaged \(not an object\)"),
+        ("run.json", '{"schema": 2}', r"run\.json: schema 2, but this program reads schema 1"),
+        ("run.json", '{"schema": 1}', r"run\.json: 'experiment' is missing"),
+        ("events.jsonl", '{"time": 1}', r"events\.jsonl, line 1: no 'node'"),
+        ("events.jsonl", "x", r"events\.jsonl, line 1: not an event"),
+        ("probes/mn1.csv", "h\n1,sent\n", r"mn1\.csv, line 2: damaged \(2 fields instead of 8\)"),
+        ("probes/mn2.csv", None, r"mn2\.csv: cannot be read"),
+        ("captures/ha.pcapng", "\n\r\r\n", r"ha\.pcapng: not a pcapng file"),
+        ("keys/esp_sa", "a,b\n", r"esp_sa, line 1: 2 fields instead of 8 or 10"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_line(
+    walk: SyntheticWalk, name: str, content: str | None, complaint: str, capsys
+) -> None:
+    folder = walk.write()
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content)
+    assert main([str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(complaint, error)
+    assert error.count("\n") == 1
+
+
+def test_a_summary_of_another_schema_is_refused(walk: SyntheticWalk) -> None:
+    results = ResultSet(walk.write())
+    analyse(results.folder)
+    summary = results.load_summary()
+    results.summary_path.write_text(json.dumps(summary | {"schema": 99}))
+    with pytest.raises(ResultError, match="schema 99"):
+        results.load_summary()
+    del summary["moves"]
+    results.summary_path.write_text(json.dumps(summary))
+    with pytest.raises(ResultError, match="'moves' is missing"):
+        results.load_summary()
+    with pytest.raises(ResultError, match="missing or unknown keys"):
+        results.save_summary(summary)
+
+
+def test_exit_code_tells_the_verdict(walk: SyntheticWalk, capsys) -> None:
+    folder = walk.write()
+    assert main([str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "passed"
+    walk.run["moves"] = [{}] * 9
+    (folder / "run.json").write_text(json.dumps(walk.run))
+    assert main([str(folder)]) == 1
