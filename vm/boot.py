@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from vm import lease
 from vm.errors import LabCrashed, LabError, LimitReached
@@ -45,7 +46,15 @@ def run(job: Job, kernel: Path, console: Console, *, held: lease.Lease) -> int:
     environment = {"TMPDIR": str(_memory_folder(job.memory_mib, folder)), "PATH": os.defpath}
     machine_log = folder / "machine.log"
     with open(machine_log, "wb") as log:
-        status = supervise(job, command, console, held=held, errors=log, environment=environment)
+        status = supervise(
+            command,
+            console,
+            held=held,
+            environment=environment,
+            errors=log,
+            limit_s=job.limit_s,
+            interactive=job.interactive,
+        )
     with contextlib.suppress(OSError, ValueError):
         return int((folder / "exit").read_text(encoding="ascii"))
     raise LabCrashed(
@@ -54,23 +63,30 @@ def run(job: Job, kernel: Path, console: Console, *, held: lease.Lease) -> int:
 
 
 def supervise(
-    job: Job,
     command: list[str],
     console: Console,
     *,
     held: lease.Lease,
-    errors: int | object,
     environment: dict[str, str],
+    errors: IO[bytes] | None = None,
+    directory: Path | None = None,
+    limit_s: float | None = None,
+    interactive: bool = False,
 ) -> int:
-    """Run a command whose processes end with it, with this program, or at the job's limit."""
+    """Run a command whose processes end with it, with this program, or at the limit.
+
+    `console` gets its standard output, and its standard error unless `errors` does. Returns its exit
+    code as a shell would; raises LimitReached, or LabError if it cannot be started.
+    """
     lifeline, mine = os.pipe()
     read, write = os.pipe()
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(lifeline), *command],
-            stdin=None if job.interactive else subprocess.DEVNULL,
-            stdout=None if job.interactive else write,
-            stderr=errors,  # type: ignore[call-overload]
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=None if interactive else write,
+            stderr=errors if errors is not None else None if interactive else write,
+            cwd=directory,
             env=environment,
             pass_fds=(lifeline, held.descriptor),
         )
@@ -84,7 +100,7 @@ def supervise(
     tail: deque[bytes] = deque(maxlen=64)
     with _terminal_as_it_was(), os.fdopen(read, "rb", buffering=0) as output:
         try:
-            _pass_on(output.fileno(), console, tail, job.limit_s)
+            _pass_on(output.fileno(), console, tail, limit_s)
             return process.wait()
         except LimitReached as error:
             error.console = b"".join(tail)[-_TAIL_BYTES:].decode(errors="replace")

@@ -62,9 +62,15 @@ class Job:
 def script(job: Job) -> str:
     """Return the shell script that becomes the job."""
     environment = {**_ENVIRONMENT, **job.environment}
-    lines = ["#!/bin/sh", 'mkdir -p "$HOME"']
-    lines[1:1] = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    lines += [f"cd {shlex.quote(str(job.directory))} || exit 127", f"exec {shlex.join(job.command)}"]
+    lines = (
+        "#!/bin/sh",
+        # The kernel hands what it does not know of its command line to its first process.
+        "unset LAB_RUN LAB_TERMINAL OLDPWD mem uml_dir",
+        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+        'mkdir -p "$HOME"',
+        f"cd {shlex.quote(str(job.directory))} || exit 127",
+        f"exec {shlex.join(job.command)}",
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +80,7 @@ def fstab(run: Path, writable: Iterable[Path]) -> str:
     for folder in (run, *writable):
         name = _escaped(str(folder))
         rows.append(("none", name, "hostfs", f"{name},X-mount.mkdir"))
-    return "".join(f"{source} {target} {kind} {options} 0 0\n" for source, target, kind, options in rows)
+    return "".join(f"{' '.join(row)} 0 0\n" for row in rows)
 
 
 def kernel_arguments(job: Job, *, run: Path, init: Path) -> list[str]:

@@ -88,11 +88,10 @@ def _remove(folder: Path) -> list[str]:
 
 
 def end_processes_of(folder: Path) -> int:
-    """Kill each of this user's processes that has the folder on its command line; count them."""
-    mark = os.fsencode(folder) + b"/"
+    """Kill each of this user's processes that works in the folder, or names it; count them."""
     ended = 0
     deadline = time.monotonic() + 10
-    while victims := [pid for pid in _processes() if mark in _command_line(pid)]:
+    while victims := [pid for pid in _processes() if _belongs(pid, folder)]:
         for pid in victims:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -109,11 +108,13 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me]
 
 
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+def _belongs(pid: int, folder: Path) -> bool:
+    """Tell whether a process has the folder on its command line, or as its working directory."""
+    with contextlib.suppress(OSError):
+        if os.fsencode(folder) + b"/" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return True
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder)
+    return False
 
 
 def _held(folder: Path) -> bool:
