@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from experiments.measure.probes import Leg, Phase, Traffic
-from experiments.measure.timeline import Move, MoveKind, Timeline
+from experiments.measure.timeline import EVENT_RESOLUTION_NS, Move, MoveKind, Timeline
 
 PHASE_BY_KIND = {
     MoveKind.LEAVING: Phase.LEAVING,
@@ -56,7 +56,7 @@ def _window(
         crossed_ns = leg.left_ns if leg.source == move.node else leg.landed_ns
         if crossed_ns is None:
             crossed_ns = leg.sent_ns if leg.source == move.node else leg.arrived_ns
-        if crossed_ns is not None and move.up_ns <= crossed_ns < next_down_ns:
+        if crossed_ns is not None and move.up_ns - EVENT_RESOLUTION_NS <= crossed_ns < next_down_ns:
             return Window(move, *direction, leg.arrived_ns)
     return Window(move, *direction, None)
 

@@ -10,6 +10,8 @@ from experiments.resultset import Event
 
 LINK_DOWN, LINK_UP = "link_down", "link_up"
 END_OF_TIME_NS = 2**63 - 1
+EVENT_RESOLUTION_NS = 1000
+"""Times in events.jsonl may be floats: 0.24 us apart in this century."""
 
 
 class MoveKind(Enum):
@@ -29,6 +31,20 @@ class Move:
     target: str
     down_ns: int
     up_ns: int
+
+    @property
+    def _instant(self) -> bool:
+        return self.up_ns - self.down_ns <= 2 * EVENT_RESOLUTION_NS
+
+    @property
+    def earliest_new_ns(self) -> int:
+        """From here on a captured frame may be one on the new link."""
+        return self.down_ns + (-EVENT_RESOLUTION_NS if self._instant else EVENT_RESOLUTION_NS)
+
+    @property
+    def latest_old_ns(self) -> int:
+        """From here on a captured frame cannot be one on the old link."""
+        return self.up_ns + (EVENT_RESOLUTION_NS if self._instant else -EVENT_RESOLUTION_NS)
 
     @property
     def kind(self) -> MoveKind:
@@ -53,15 +69,17 @@ class Timeline:
     def outside_intervals(self, node: str) -> list[tuple[int, int]]:
         """Return the times, [begin, end), in which a node's link counts as external.
 
-        From link down inside to link up inside: in doubt, a link is external.
+        From link down inside to link up inside. What was captured in the instant of link down came
+        before it, since then there is no link; but with no time between down and up, in doubt, a
+        link is external.
         """
         intervals: list[tuple[int, int]] = []
         begin: int | None = None
         for move in (move for move in self.moves if move.node == node):
             if begin is None:
-                begin = move.down_ns if move.origin == INSIDE else 0
+                begin = move.earliest_new_ns if move.origin == INSIDE else 0
             if move.target == INSIDE:
-                intervals.append((begin, move.up_ns))
+                intervals.append((begin, move.latest_old_ns))
                 begin = None
         if begin is not None:
             intervals.append((begin, END_OF_TIME_NS))

@@ -42,16 +42,26 @@ def test_kinds_of_moves(origin: str, target: str, kind: MoveKind) -> None:
     assert found.moves[0].kind is kind
 
 
-def test_in_doubt_a_link_is_external() -> None:
+def test_a_frame_of_the_instant_of_link_down_was_on_the_old_link() -> None:
     found = timeline(
-        (10, "link_down", "lan"),
-        (12, "link_up", "cell"),
-        (20, "link_down", "cell"),
-        (22, "link_up", "lan"),
-        (30, "link_down", "lan"),
-        (31, "link_up", "wifi1"),
+        (10_000, "link_down", "lan"),
+        (20_000, "link_up", "cell"),
+        (30_000, "link_down", "cell"),
+        (40_000, "link_up", "lan"),
     )
-    assert found.outside_intervals("mn1") == [(10, 22), (30, END_OF_TIME_NS)]
+    assert found.outside_intervals("mn1") == [(11_000, 39_000)]
+
+
+def test_without_a_gap_a_link_is_external_in_doubt() -> None:
+    found = timeline(
+        (10_000, "link_down", "lan"),
+        (10_000, "link_up", "cell"),
+        (30_000, "link_down", "cell"),
+        (30_000, "link_up", "lan"),
+        (50_000, "link_down", "lan"),
+        (50_000, "link_up", "wifi1"),
+    )
+    assert found.outside_intervals("mn1") == [(9_000, 31_000), (49_000, END_OF_TIME_NS)]
 
 
 def test_a_node_that_starts_outside_is_outside_from_the_beginning() -> None:
@@ -59,8 +69,8 @@ def test_a_node_that_starts_outside_is_outside_from_the_beginning() -> None:
     assert timeline(start).outside_intervals("mn1") == [(0, END_OF_TIME_NS)]
     moved = timeline(start, (10, "link_down", "wifi1"), (12, "link_up", "cell"))
     assert moved.outside_intervals("mn1") == [(0, END_OF_TIME_NS)]
-    home = timeline(start, (10, "link_down", "wifi1"), (12, "link_up", "lan"))
-    assert home.outside_intervals("mn1") == [(0, 12)]
+    home = timeline(start, (10_000, "link_down", "wifi1"), (20_000, "link_up", "lan"))
+    assert home.outside_intervals("mn1") == [(0, 19_000)]
 
 
 def test_the_next_move_of_a_node_or_of_any() -> None:
