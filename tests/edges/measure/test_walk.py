@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from experiments.analyse import analyse, main
-from experiments.clear_text import is_external, tshark_clear_text
 from experiments.errors import ResultError
 from experiments.measure.walk import measure
 from experiments.probe_format import ECHO, PROBE
 from experiments.resultset import SUMMARY_KEYS, ResultSet
+from experiments.second_opinion import clear_text_by_tshark
+from experiments.second_opinion import main as second_opinion
 from tests.support.packets import icmpv6, ipv6, udp
 from tests.support.synthetic_walk import (
     AGENTS,
@@ -300,16 +301,11 @@ def test_esp_that_no_key_opens_fails_the_run(walk: SyntheticWalk) -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_tshark_alone_agrees_on_the_clear_text_of_a_walk(walk: SyntheticWalk) -> None:
     walk.frame("sg-ext", 2500, ipv6("2001:db8:5::5", "2001:db8:1::1", udp(1, 2, b"")))
-    results = ResultSet(walk.write())
-    found = measure(results)
-    captures = {
-        link: results.capture_path(link)
-        for link in results.links()
-        if is_external(link) or link in found.pair
-    }
-    outside = {node: found.timeline.outside_intervals(node) for node in found.pair}
-    counts = tshark_clear_text(captures, outside, found.plan.vpn_prefix_bytes)
-    assert counts == {"ha": 0, "mn1": 0, "mn2": 0, "sg-ext": 1}
+    folder = walk.write()
+    assert clear_text_by_tshark(folder) == {"ha": 0, "mn1": 0, "mn2": 0, "sg-ext": 1}
+    assert second_opinion([str(folder)]) == 1
+    (folder / "run.json").unlink()
+    assert second_opinion([str(folder)]) == 2
 
 
 # A TCP transfer.
