@@ -1,0 +1,65 @@
+"""The address plan of figure 1, as frozen data; documentation addresses only."""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.host.plan import Company, NodeIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class AccessNetwork:
+    """An access network [32]: its prefix, its router on it, and the link from there to inet."""
+
+    name: str
+    prefix: IPv6Network
+    router: IPv6Address
+    uplink: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who has which address; `company` is the part that agents are told."""
+
+    company: Company
+    internal_router_lan: IPv6Address
+    gateway_router: IPv6Address
+    home_router: IPv6Address
+    desktops: tuple[tuple[str, IPv6Address], ...]
+    access: tuple[AccessNetwork, ...]
+
+
+def _access_network(name: str, number: int) -> AccessNetwork:
+    prefix = IPv6Network(f"2001:db8:{number}::/64")
+    return AccessNetwork(name, prefix, prefix[1], IPv6Network(f"2001:db8:f{number}::/64"))
+
+
+PLAN = Plan(
+    company=Company(
+        vpn_prefix=IPv6Network("fd00:10::/64"),
+        security_gateway=IPv6Address("2001:db8:5::5"),
+        security_gateway_inside=IPv6Address("fd00:5::5"),
+        internal_router=IPv6Address("fd00:5::1"),
+        vcm=IPv6Address("fd00:10::9"),
+        home_agent=IPv6Address("2001:db8:ee::1"),
+        nodes=tuple(
+            NodeIdentity(
+                f"mn{number}",
+                internal_home_address=IPv6Address(f"fd00:10::d{number}"),
+                external_home_address=IPv6Address(f"2001:db8:ee::d{number}"),
+            )
+            for number in (1, 2, 3)
+        ),
+    ),
+    internal_router_lan=IPv6Address("fd00:10::1"),
+    gateway_router=IPv6Address("2001:db8:5::1"),
+    home_router=IPv6Address("2001:db8:ee::ff"),
+    desktops=(
+        ("fs", IPv6Address("fd00:10::16")),
+        ("ws1", IPv6Address("fd00:10::a1")),
+        ("ws2", IPv6Address("fd00:10::a2")),
+        ("ws3", IPv6Address("fd00:10::a3")),
+    ),
+    access=tuple(
+        _access_network(name, number) for number, name in enumerate(("wifi1", "wifi2", "cell"), 1)
+    ),
+)

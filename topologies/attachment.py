@@ -1,0 +1,88 @@
+"""How a mobile node changes its place: its cable leaves one switch and is plugged into another."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+
+from mininet.net import Mininet
+
+from topologies.links import IDEAL, LAN, LinkProfile
+from topologies.topo import far_end, fixed_mac, in_host
+
+Observer = Callable[[str, str, str], None]
+"""Called with (event, node, network) at the moment of link_down and link_up."""
+
+
+class Attachment:
+    """Which network each mobile node is plugged into.
+
+    `replug` keeps the node's interface and moves the far end: the node sees its carrier go and
+    come. `new` makes a new link: the node sees an interface go and another one come.
+    """
+
+    def __init__(
+        self,
+        net: Mininet,
+        links: Mapping[str, LinkProfile],
+        observe: Observer,
+        before_up: Callable[[str, str], None] = lambda node, interface: None,
+    ) -> None:
+        self._net = net
+        self._links = links
+        self._observe = observe
+        self._before_up = before_up
+        self._network: dict[str, str] = {}
+        self._made: dict[str, int] = {}
+
+    def begin(self, node: str) -> None:
+        """A node is on the LAN, where the topology put it."""
+        self._network[node] = LAN
+        self._made[node] = 0
+        self._observe("link_up", node, LAN)
+
+    def interface(self, node: str) -> str:
+        """Return the name of a node's present interface."""
+        return f"{node}-eth{self._made[node]}"
+
+    def move(self, node: str, network: str, gap_ms: float = 0.0, how: str = "replug") -> None:
+        """Take a node from its network to another; it has no link for `gap_ms`, or a little more.
+
+        The node's kernel has seen the loss of the link when the next one comes, whatever the gap:
+        the kernel's own removal of routes (docs/adr/0002) rests on that.
+        """
+        host, far = self._net.get(node), far_end(node)
+        self._observe("link_down", node, self._network[node])
+        down = time.monotonic()
+        _run("ip", "link", "set", far, "down")
+        if how == "new":
+            _run("ip", "link", "delete", far)
+            self._made[node] += 1
+            interface = self.interface(node)
+            _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
+            _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
+            _run("ip", "link", "set", interface, "netns", str(host.pid))
+            in_host(host, f"ip link set {interface} up\n")
+        else:
+            self._wait_for_carrier_loss(node)
+        interface = self.interface(node)
+        self._before_up(node, interface)
+        qdisc = self._links[LAN].qdisc() if network == LAN else IDEAL
+        _run("tc", "qdisc", "replace", "dev", far, "root", *qdisc.split())
+        in_host(host, f"tc qdisc replace dev {interface} root {qdisc}\n")
+        _run("ovs-vsctl", "--if-exists", "del-port", far, "--", "add-port", f"s-{network}", far)
+        time.sleep(max(0.0, down + gap_ms / 1000 - time.monotonic()))
+        self._network[node] = network
+        self._observe("link_up", node, network)
+        _run("ip", "link", "set", far, "up")
+
+    def _wait_for_carrier_loss(self, node: str) -> None:
+        host = self._net.get(node)
+        path = f"/sys/class/net/{self.interface(node)}/operstate"
+        while host.popen(["cat", path], stdout=subprocess.PIPE).communicate()[0] != b"down\n":
+            time.sleep(0.001)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")

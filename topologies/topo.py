@@ -1,0 +1,231 @@
+"""Figure 1 of the seed as a Mininet `Topo`, and the network built from it."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mininet.net import Mininet
+from mininet.node import Node, OVSSwitch, RemoteController
+from mininet.topo import Topo
+
+from topologies.addresses import PLAN, Plan
+from topologies.links import GATEWAY, HOME_AGENT, LAN, LinkProfile
+
+# Set in each host before it has any interface: nothing random, nothing before the agents say so.
+HOST_SYSCTLS = {
+    "conf/all/accept_dad": 0,
+    "conf/default/accept_dad": 0,
+    "conf/default/dad_transmits": 0,
+    "conf/all/accept_ra": 0,
+    "conf/default/accept_ra": 0,
+    "conf/default/router_solicitations": 0,
+    "conf/default/use_tempaddr": 0,
+    "neigh/default/proxy_delay": 0,
+}
+ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell"})
+LAN_HOSTS = ("fs", "ws1", "ws2", "ws3", "vcm")
+GATEWAY_SWITCH = "s-sg"
+SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell")
+CONTROLLER_PORT = 6653
+
+
+class LabNode(Node):
+    """A host or router whose kernel is quiet: no DAD, no solicitations, no random delays."""
+
+    def __init__(self, name: str, **parameters: object) -> None:
+        super().__init__(name, **parameters)
+        sysctls = HOST_SYSCTLS | ({"conf/all/forwarding": 1} if name in ROUTERS else {})
+        self.cmd("; ".join(f"echo {v} > /proc/sys/net/ipv6/{k}" for k, v in sysctls.items()))
+
+    def config(self, **_: object) -> dict[str, object]:
+        """Leave addresses to `configure`: Mininet would call ifconfig once for each."""
+        return {}
+
+
+class LabSwitch(OVSSwitch):
+    """An OpenFlow 1.3 switch; only the gateway's own has a controller."""
+
+    def start(self, controllers: list[RemoteController]) -> None:
+        """Start as a learning switch, or under the Ryu application."""
+        super().start(controllers if self.name == GATEWAY_SWITCH else [])
+
+
+class CompanyTopo(Topo):
+    """Company network [12], gateway [20], internet [30] with its access networks [32]."""
+
+    def build(self, plan: Plan = PLAN) -> None:
+        """Name all nodes and links."""
+        for name in (*LAN_HOSTS, "r22", "sg", "inet", "ha", "eve"):
+            self.addHost(name)
+        for network in plan.access:
+            self.addHost(network.name)
+        for node in plan.company.nodes:
+            self.addHost(node.name)
+        for number, name in enumerate(SWITCHES, 1):
+            self.addSwitch(
+                name,
+                dpid=f"{number:016x}",
+                failMode="secure" if name == GATEWAY_SWITCH else "standalone",
+                protocols="OpenFlow13",
+            )
+        for name in LAN_HOSTS:
+            self._link(name, f"{name}-eth0", "s-lan", f"s-lan-{name}")
+        self._link("r22", "r22-lan", "s-lan", "s-lan-r22")
+        self._link("r22", "r22-sg", GATEWAY_SWITCH, "s-sg-r22")
+        self._link("sg", "sg-lan", GATEWAY_SWITCH, "s-sg-sg")
+        self._link("vcm", "vcm-mon", GATEWAY_SWITCH, "s-sg-mon")
+        self._link("sg", "sg-ext", "inet", "inet-sg")
+        self._link("ha", "ha-eth0", "inet", "inet-ha")
+        self._link("eve", "eve-eth0", "inet", "inet-eve")
+        for network in plan.access:
+            name = network.name
+            self._link(name, f"{name}-up", "inet", f"inet-{name}")
+            self._link(name, f"{name}-lan", f"s-{name}", f"s-{name}-ar")
+        for node in plan.company.nodes:
+            self._link(node.name, f"{node.name}-eth0", "s-lan", far_end(node.name))
+
+    def _link(self, one: str, interface: str, other: str, far: str) -> None:
+        self.addLink(one, other, intfName1=interface, intfName2=far)
+
+
+def far_end(node: str) -> str:
+    """Return the name of the switch's end of a mobile node's cable; it stays when it moves."""
+    return f"{node}-far"
+
+
+def fixed_mac(interface: str) -> str:
+    """Return the locally administered address that an interface of this name always has."""
+    digest = hashlib.sha256(interface.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def build(plan: Plan = PLAN) -> Mininet:
+    """Return the network, built and not started; the caller stops it, whatever happens."""
+    # Switch ports belong to the root namespace, which has no business on any of these links.
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+    return Mininet(
+        topo=CompanyTopo(plan=plan),
+        host=LabNode,
+        switch=LabSwitch,
+        controller=lambda name: RemoteController(name, ip="127.0.0.1", port=CONTROLLER_PORT),
+        build=True,
+    )
+
+
+def in_host(node: Node, script: str) -> None:
+    """Run a shell script in a host; raise RuntimeError with what it complained of."""
+    process = node.popen(["sh", "-e", "-s"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, errors = process.communicate(script.encode())
+    if process.returncode or errors:
+        raise RuntimeError(f"{node.name}: {errors.decode().strip()}")
+
+
+def _addresses(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+    company = plan.company
+    addresses = {
+        "r22": [
+            ("r22-lan", f"{plan.internal_router_lan}/64"),
+            ("r22-sg", f"{company.internal_router}/64"),
+        ],
+        "sg": [
+            ("sg-lan", f"{company.security_gateway_inside}/64"),
+            ("sg-ext", f"{company.security_gateway}/64"),
+        ],
+        "vcm": [("vcm-eth0", f"{company.vcm}/64")],
+        "ha": [("ha-eth0", f"{company.home_agent}/64")],
+        "inet": [("inet-sg", f"{plan.gateway_router}/64"), ("inet-ha", f"{plan.home_router}/64")],
+    }
+    for name, address in plan.desktops:
+        addresses[name] = [(f"{name}-eth0", f"{address}/64")]
+    for network in plan.access:
+        name = network.name
+        addresses[name] = [
+            (f"{name}-up", f"{network.uplink[2]}/64"),
+            (f"{name}-lan", f"{network.router}/64"),
+        ]
+        addresses["inet"].append((f"inet-{name}", f"{network.uplink[1]}/64"))
+    return addresses
+
+
+def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
+    """Return static routes; those of internal addresses have the MTU that fits every path."""
+    company, inside = plan.company, f"mtu {inner_mtu}"
+    on_lan = f"{company.vpn_prefix} dev {{}}-eth0 metric 128 {inside}"
+    routes = {
+        "r22": [
+            f"default via {company.security_gateway_inside}",
+            f"{company.vpn_prefix} dev r22-lan metric 128 {inside}",
+        ],
+        "sg": [
+            f"default via {plan.gateway_router}",
+            f"{company.vpn_prefix} via {company.internal_router} {inside}",
+        ],
+        "vcm": [f"default via {plan.internal_router_lan} {inside}", on_lan.format("vcm")],
+        "ha": [f"default via {plan.home_router}"],
+        "inet": [f"{n.external_home_address} via {company.home_agent}" for n in company.nodes],
+    }
+    for name, _ in plan.desktops:
+        routes[name] = [f"default via {plan.internal_router_lan} {inside}", on_lan.format(name)]
+    for network in plan.access:
+        routes[network.name] = [f"default via {network.uplink[1]}"]
+        routes["inet"].append(f"{network.prefix} via {network.uplink[2]}")
+    return routes
+
+
+def _shaped(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+    """Return (interface, link profile) by host; "" is the root namespace with the switches."""
+    shaped = {
+        "": [(f"s-lan-{name}", LAN) for name in (*LAN_HOSTS, "r22")] + [("s-sg-r22", LAN)],
+        "r22": [("r22-lan", LAN), ("r22-sg", LAN)],
+        "sg": [("sg-ext", GATEWAY)],
+        "ha": [("ha-eth0", HOME_AGENT)],
+        "inet": [("inet-sg", GATEWAY), ("inet-ha", HOME_AGENT)],
+    }
+    for name in LAN_HOSTS:
+        shaped[name] = [(f"{name}-eth0", LAN)]
+    for network in plan.access:
+        shaped[network.name] = [(f"{network.name}-up", network.name)]
+        shaped["inet"].append((f"inet-{network.name}", network.name))
+    for node in plan.company.nodes:
+        shaped[node.name] = [(f"{node.name}-eth0", LAN)]
+        shaped[""].append((far_end(node.name), LAN))
+    return shaped
+
+
+def _source_filter(plan: Plan, host: str) -> Iterator[str]:
+    """Yield the rules by which an access router drops what is not of its prefix (RFC 2827)."""
+    for network in plan.access:
+        if network.name == host:
+            device = f"{host}-lan"
+            yield f"rule add from {network.prefix} iif {device} lookup main preference 10"
+            yield f"rule add blackhole iif {device} preference 11"
+
+
+def configure(
+    net: Mininet, links: Mapping[str, LinkProfile], inner_mtu: int, plan: Plan = PLAN
+) -> None:
+    """Give every host its addresses, routes and link profiles: one shell per host."""
+    addresses, routes, shaped = _addresses(plan), _routes(plan, inner_mtu), _shaped(plan)
+    for host in net.hosts:
+        devices = [str(i) for i in host.intfList() if str(i) != "lo"]
+        ip = [
+            *(f"link set {device} address {fixed_mac(device)}" for device in devices),
+            *(f"link set {device} up" for device in ("lo", *devices)),
+            *(f"address add {a} dev {d} nodad" for d, a in addresses.get(host.name, [])),
+            *(f"route add {route}" for route in routes.get(host.name, [])),
+            *_source_filter(plan, host.name),
+        ]
+        in_host(host, _batch("ip -6", ip) + _batch("tc", _qdiscs(shaped.get(host.name, []), links)))
+    subprocess.run(
+        ["tc", "-batch", "-"], input="\n".join(_qdiscs(shaped[""], links)), text=True, check=True
+    )
+
+
+def _qdiscs(shaped: list[tuple[str, str]], links: Mapping[str, LinkProfile]) -> list[str]:
+    return [f"qdisc replace dev {d} root {links[profile].qdisc()}" for d, profile in shaped]
+
+
+def _batch(command: str, lines: list[str]) -> str:
+    text = "\n".join(lines)
+    return f"{command} -batch - <<END\n{text}\nEND\n" if lines else ""
