@@ -33,7 +33,7 @@ class NetworkPlan:
     """Addresses (16 bytes each) and one-way propagation delays (milliseconds) of a run.
 
     `delay_ms` is by link profile: lan, sg, ha and the access networks' names. Delays sit so: each
-    host's link to the LAN switch and r22's, `lan`; r22 - s-sg - sg together, one `lan`; sg - inet,
+    host's link to the LAN switch and r22's, `lan`; r22 - s-sg, `lan`; s-sg - sg, none; sg - inet,
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
     outside, none.
     """

@@ -33,18 +33,18 @@ class Move:
     up_ns: int
 
     @property
-    def _instant(self) -> bool:
-        return self.up_ns - self.down_ns <= 2 * EVENT_RESOLUTION_NS
-
-    @property
     def earliest_new_ns(self) -> int:
-        """From here on a captured frame may be one on the new link."""
-        return self.down_ns + (-EVENT_RESOLUTION_NS if self._instant else EVENT_RESOLUTION_NS)
+        """From here on a captured frame may be one on the new link: the cable has been moved."""
+        return self.up_ns - EVENT_RESOLUTION_NS
 
     @property
     def latest_old_ns(self) -> int:
-        """From here on a captured frame cannot be one on the old link."""
-        return self.up_ns + (EVENT_RESOLUTION_NS if self._instant else -EVENT_RESOLUTION_NS)
+        """From here on a captured frame cannot be one on the old link.
+
+        A node may notice a little later than the testbed that its link is gone.
+        """
+        instant = self.up_ns - self.down_ns <= 2 * EVENT_RESOLUTION_NS
+        return self.up_ns + (EVENT_RESOLUTION_NS if instant else -EVENT_RESOLUTION_NS)
 
     @property
     def kind(self) -> MoveKind:
@@ -69,9 +69,9 @@ class Timeline:
     def outside_intervals(self, node: str) -> list[tuple[int, int]]:
         """Return the times, [begin, end), in which a node's link counts as external.
 
-        From link down inside to link up inside. What was captured in the instant of link down came
-        before it, since then there is no link; but with no time between down and up, in doubt, a
-        link is external.
+        From link up outside to link up inside. What a node sends into its old link before it has
+        noticed the loss is on the old link; with no time between down and up, in doubt, a link is
+        external.
         """
         intervals: list[tuple[int, int]] = []
         begin: int | None = None

@@ -66,7 +66,7 @@ SCHEDULE: dict[str, list[tuple[float, str, float]]] = {
         (999.6, LOST, 0),  # mn2 is gone before it arrives
         (1045.6, GATE, 45.6),  # r22 announces itself 46 after link down, and 0.4 to mn1
         (2000, GATE, 65.4),
-        (2132.6, AGENTS, 75),  # 208 forwarded arrives
+        (2132.4, AGENTS, 75),  # 208 forwarded arrives
         (2400, DIRECT, 35),
         (3000, REFUSED, 0),
         (3020, AGENTS, 78),
@@ -83,7 +83,7 @@ SCHEDULE: dict[str, list[tuple[float, str, float]]] = {
         (1000, GATE, 45.6),
         (1954.4, LOST, 0),  # mn1 is gone before it arrives
         (1975, GATE, 65.4),  # at r22 from 2020.2 on, when sg has told it
-        (2107.6, AGENTS, 75),  # 212 forwarded arrives
+        (2107.4, AGENTS, 75),  # 212 forwarded arrives
         (2450, DIRECT, 35),
         (2965, LOST, 0),
         (3214, DIRECT, 38),  # mn1's binding update arrives: 3176 + 38
@@ -248,7 +248,7 @@ class SyntheticWalk:
             self.frame(node, at_ms, first)
             at_gateway_ms = at_ms + TO_GATEWAY_MS[here]
             self.frame("sg-ext", at_gateway_ms, first)
-            self.frame("sg-lan", at_gateway_ms + 0.2, inner)
+            self.frame("sg-lan", at_gateway_ms, inner)
             self.frame("r22-sg", at_gateway_ms + 0.2, inner)
         if path == LOST:
             return
@@ -260,13 +260,13 @@ class SyntheticWalk:
             routed = routing_header(HOME[peer], sealed)
             last = ipv6(GATEWAY, self.care_of_address(peer, arrival_ms), routed)
             left_gateway_ms = arrival_ms - TO_GATEWAY_MS[there]
-            self.frame("r22-sg", left_gateway_ms - 0.2, inner)
+            self.frame("r22-sg", left_gateway_ms, inner)
             self.frame("sg-lan", left_gateway_ms, inner)
             self.frame("sg-ext", left_gateway_ms + 15, last)
             self.frame(peer, arrival_ms, last)
 
     def _signalling(self) -> None:
-        """202 is decided at 2020.2, when the first packet is at s-sg and both bindings stand."""
+        """202 is decided at 2020.0, when the first packet is at s-sg and both bindings stand."""
         pair = mint_pair(
             "pair",
             1000,
@@ -280,14 +280,14 @@ class SyntheticWalk:
         one, two = (IPv6Address(HOME[name]) for name in ("mn1", "mn2"))
         to_mn1 = SaOffer(1, 1, mn2, two, pair.backward, pair.forward, 3600)
         to_mn2 = SaOffer(1, 1, mn1, one, pair.forward, pair.backward, 3600)
-        self.message("sg", "vcm", 2020.2, 0.6, 1, SessionDetected(mn1, mn2))
-        self.message("vcm", "sg", 2020.8, 0.6, 1, Acknowledge())
-        self.message("vcm", "mn1", 2020.8, 20.6, 1, to_mn1)
-        self.message("vcm", "mn2", 2020.8, 45.6, 2, to_mn2)
-        self.message("mn1", "vcm", 2041.4, 20.6, 1, SaAccept(1, 1))
-        self.message("mn2", "vcm", 2066.4, 45.6, 2, SaAccept(1, 1))
-        self.message("vcm", "mn2", 2062.0, 45.6, 3, PeerReady(1, 1))
-        self.message("vcm", "mn1", 2112.0, 20.6, 4, PeerReady(1, 1))
+        self.message("sg", "vcm", 2020.0, 0.6, 1, SessionDetected(mn1, mn2))
+        self.message("vcm", "sg", 2020.6, 0.6, 1, Acknowledge())
+        self.message("vcm", "mn1", 2020.6, 20.6, 1, to_mn1)
+        self.message("vcm", "mn2", 2020.6, 45.6, 2, to_mn2)
+        self.message("mn1", "vcm", 2041.2, 20.6, 1, SaAccept(1, 1))
+        self.message("mn2", "vcm", 2066.2, 45.6, 2, SaAccept(1, 1))
+        self.message("vcm", "mn2", 2061.8, 45.6, 3, PeerReady(1, 1))
+        self.message("vcm", "mn1", 2111.8, 20.6, 4, PeerReady(1, 1))
 
     def message(
         self,
@@ -303,7 +303,7 @@ class SyntheticWalk:
         payload = udp(5202, 5202, encode_signalling(Envelope(1, number, body)))
         esp = self.associations[f"{source}-{destination}"].seal(payload)
         packet = ipv6(addresses[source], addresses[destination], esp)
-        delay = {"vcm": 0.2, "sg": 0.2, "mn1": 0.0, "mn2": 0.0}
+        delay = {"vcm": 0.2, "sg": 0.0, "mn1": 0.0, "mn2": 0.0}
         link = {"vcm": "vcm", "sg": "sg-lan", "mn1": "mn1", "mn2": "mn2"}
         for host, time in ((source, at_ms + delay[source]), (destination, at_ms + transit)):
             seen = packet

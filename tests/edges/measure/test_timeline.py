@@ -42,14 +42,14 @@ def test_kinds_of_moves(origin: str, target: str, kind: MoveKind) -> None:
     assert found.moves[0].kind is kind
 
 
-def test_a_frame_of_the_instant_of_link_down_was_on_the_old_link() -> None:
+def test_what_is_sent_between_down_and_up_is_on_the_old_link() -> None:
     found = timeline(
         (10_000, "link_down", "lan"),
         (20_000, "link_up", "cell"),
         (30_000, "link_down", "cell"),
         (40_000, "link_up", "lan"),
     )
-    assert found.outside_intervals("mn1") == [(11_000, 39_000)]
+    assert found.outside_intervals("mn1") == [(19_000, 39_000)]
 
 
 def test_without_a_gap_a_link_is_external_in_doubt() -> None:
