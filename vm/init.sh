@@ -11,8 +11,10 @@ if [ "$1" != inside ]; then
     mount -t tmpfs tmpfs /mnt
     mkdir /mnt/upper /mnt/work /mnt/root
     mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
-    exec chroot /mnt/root /bin/sh "$0" inside
+    # Not chroot: who enters a host's mount namespace by setns, as Mininet does, would leave it.
+    cd /mnt/root && pivot_root . mnt && exec chroot . /bin/sh "$0" inside
 fi
+umount -l /mnt
 
 mount -t proc proc /proc
 mount -a -T "$LAB_RUN/fstab" || exit 1

@@ -191,6 +191,7 @@ def test_the_key_log_is_wiresharks_table_and_only_its_owner_reads_it(tmp_path: P
     log.add(sa)
     log.add(sa)
     assert path.read_text() == (
-        f'"IPv6","*","*","{int(sa.spi):#010x}","AES-GCM [RFC4106]","0x{sa.key.hex()}","NULL",""\n'
+        f'"IPv6","*","*","{int(sa.spi):#010x}","AES-GCM with 16 octet ICV [RFC4106]",'
+        f'"0x{sa.key.hex()}","NULL",""\n'
     )
     assert path.stat().st_mode & 0o777 == 0o600
