@@ -1,0 +1,333 @@
+"""The testbed: figure 1 with its agents, controller, captures and traffic; always torn down.
+
+Runs where it is root over a kernel that has everything: in the lab VM, or natively.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+
+from agents.configuration import Configuration, GivenAssociation, write
+from experiments.captures import Captures
+from experiments.programs import Program, TestbedError, logged, wait_until
+from experiments.scenario import Scenario
+from mobivpn.host.associations import mint_associations, share_of
+from mobivpn.host.mtu import inner_mtu
+from mobivpn.ipsec.sa import EspAlgorithm
+from topologies.addresses import PLAN
+from topologies.attachment import Attachment
+from topologies.links import DEFAULT_LINKS, LinkProfile
+from topologies.topo import build, configure
+
+ROLES = {
+    "r22": "internal_router",
+    "ha": "home_agent",
+    "sg": "security_gateway",
+    "vcm": "vcm",
+    "mn1": "mobile_node",
+    "mn2": "mobile_node",
+    "mn3": "mobile_node",
+}
+DEVICES = {
+    "r22": {"lan": "r22-lan", "gateway": "r22-sg"},
+    "sg": {"inside": "sg-lan", "outside": "sg-ext"},
+    "mn1": {"links": "mn1-eth"},
+    "mn2": {"links": "mn2-eth"},
+    "mn3": {"links": "mn3-eth"},
+}
+READY_WITHIN_S = 60.0
+SETTLE_S = 1.0
+"""Virtual seconds between the last start and the first probe."""
+
+RADVD = """interface {device} {{
+  AdvSendAdvert on;
+  MinRtrAdvInterval 3;
+  MaxRtrAdvInterval 10;
+  MinDelayBetweenRAs 0.03;
+  prefix {prefix} {{ AdvOnLink on; AdvAutonomous on; AdvRouterAddr on; }};
+}};
+"""
+
+
+def links_of(scenario: Scenario) -> dict[str, LinkProfile]:
+    """Return the link profiles of a scenario: the defaults with what it sets."""
+    links = dict(DEFAULT_LINKS)
+    for name, link in scenario.links:
+        links[name] = replace(links[name], **link.model_dump(exclude_none=True))
+    return links
+
+
+class Testbed:
+    """One running testbed; enter it to build everything, leave it to tear everything down."""
+
+    __test__ = False
+
+    def __init__(self, scenario: Scenario, results: Path, scratch: Path) -> None:
+        self.scenario = scenario
+        self.links = links_of(scenario)
+        self._results = results
+        self._scratch = scratch
+        self._stack = ExitStack()
+        self._agents: dict[str, Program] = {}
+        self._traffic: list[Program] = []
+        self.net: Mininet
+        self.attachment: Attachment
+
+    def __enter__(self) -> "Testbed":
+        try:
+            self._build()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        self._write_events()
+        self._write_keys()
+
+    def host(self, name: str) -> Any:
+        """Return a Mininet node."""
+        return self.net.get(name)
+
+    def _build(self) -> None:
+        setLogLevel("error")
+        for name in ("captures", "keys", "probes", "transfers", "logs", "databases"):
+            (self._results / name).mkdir(parents=True, exist_ok=True)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        self._start_controller()
+        self.net = build()
+        self._stack.callback(self.net.stop)
+        self.net.start()
+        configure(self.net, self.links, inner_mtu())
+        captures = Captures(self.host, self._scratch, self._results / "captures")
+        captures.start()
+        self._stack.callback(captures.stop)
+        self.attachment = Attachment(
+            self.net,
+            self.links,
+            lambda event, node, network: self.record(event, node, network=network),
+            before_up=lambda node, interface: (
+                captures.continue_on(node, interface) if interface != f"{node}-eth0" else None
+            ),
+        )
+        self._start_radvd()
+        self._start_agents()
+        self._stack.callback(self.stop_traffic)
+
+    def record(self, event: str, node: str = "testbed", **details: object) -> None:
+        """Write an event of the testbed itself."""
+        line = {
+            "time": time.time(),
+            "node": node,
+            "event": event,
+            "numeral": None,
+            "details": details,
+        }
+        with self._event_log("testbed").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _event_log(self, name: str) -> Path:
+        return self._scratch / f"{name}.events"
+
+    def _key_log(self, name: str) -> Path:
+        return self._scratch / f"{name}.keys"
+
+    def _start_controller(self) -> None:
+        """Start the Ryu application in the root namespace, where the switches are."""
+        configuration = self._scratch / "controller.json"
+        company = PLAN.company
+        configuration.write_text(
+            json.dumps(
+                {
+                    "ports": {"sg": "s-sg-sg", "r22": "s-sg-r22", "monitor": "s-sg-mon"},
+                    "mobile_nodes": [str(n.internal_home_address) for n in company.nodes],
+                    "infrastructure": [str(company.vcm)],
+                    "socket": str(self._scratch / "gateway.socket"),
+                    "event_log": str(self._event_log("controller")),
+                }
+            )
+        )
+        program = Program(
+            _Root(),
+            "controllers.main",
+            ["--config", str(configuration)],
+            self._results / "logs" / "controller.log",
+        )
+        self._stack.callback(program.stop)
+
+    def _start_radvd(self) -> None:
+        routers = [(network.name, f"{network.name}-lan", network.prefix) for network in PLAN.access]
+        routers.append(("r22", "r22-lan", PLAN.company.vpn_prefix))
+        for name, device, prefix in routers:
+            path = self._scratch / f"radvd-{name}.conf"
+            path.write_text(RADVD.format(device=device, prefix=prefix))
+            with (self._results / "logs" / f"radvd-{name}.log").open("wb") as output:
+                process = self.host(name).popen(
+                    [
+                        *("radvd", "--nodaemon", "--config", str(path), "--logmethod", "stderr"),
+                        *("--pidfile", str(self._scratch / f"radvd-{name}.pid")),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            self._stack.callback(_end, process)
+
+    def _start_agents(self) -> None:
+        given = mint_associations(PLAN.company, EspAlgorithm.AES256GCM16, os.urandom)
+        for name, role in ROLES.items():
+            node = name if role == "mobile_node" else None
+            path = self._scratch / f"{name}.json"
+            write(
+                Configuration(
+                    role=role,
+                    name=name,
+                    company=PLAN.company,
+                    associations=tuple(
+                        GivenAssociation(purpose, of, pair)
+                        for (purpose, of), pair in share_of(given, role, node).items()
+                    ),
+                    event_log=str(self._event_log(name)),
+                    key_log=str(self._key_log(name)),
+                    agent_delay_ms=self.scenario.agent_delay_ms,
+                    devices=DEVICES.get(name, {}),
+                    outside_router=PLAN.gateway_router,
+                    gateway_socket=str(self._scratch / "gateway.socket"),
+                    database=str(self._scratch / "vcm.sqlite"),
+                ),
+                path,
+            )
+            agent = Program(
+                self.host(name),
+                f"agents.{role}",
+                [str(path)],
+                self._results / "logs" / f"{name}.log",
+                name=f"agent of {name}",
+            )
+            self._agents[name] = agent
+            self._stack.callback(agent.stop)
+        self._wait_for(ROLES, "agent_ready")
+        for node in PLAN.company.nodes:
+            self.attachment.begin(node.name)
+        self._wait_for([node.name for node in PLAN.company.nodes], "mn_inside")
+        time.sleep(SETTLE_S)
+
+    def _wait_for(self, names: Iterable[str], event: str) -> None:
+        for name in names:
+
+            def there(name: str = name) -> bool:
+                self._agents[name].check()
+                return bool(logged(self._event_log(name), event))
+
+            wait_until(f"{event} of {name}", there, READY_WITHIN_S)
+
+    def start_probes(self) -> None:
+        """Start the two ends of the probe stream."""
+        interval = str(self.scenario.traffic.probe_interval_ms)
+        self._start_traffic("experiments.probes", "probes", ("--interval-ms", interval))
+
+    def start_transfer(self) -> None:
+        """Start a TCP transfer from the first node of the pair to the second."""
+        self._start_traffic("experiments.transfer", "transfers", roles=("send", "receive"))
+
+    def stop_traffic(self) -> None:
+        """End both ends of all traffic at once, so that neither sends to one that has gone."""
+        for program in self._traffic:
+            program.ask_to_end()
+        for program in self._traffic:
+            program.stop()
+        self._traffic.clear()
+
+    def _start_traffic(
+        self, module: str, folder: str, more: tuple[str, ...] = (), roles: tuple[str, ...] = ()
+    ) -> None:
+        first, second = self.scenario.traffic.between
+        company = PLAN.company
+        # The second end first: a receiver has to be there before its sender.
+        for index, (own, other) in ((1, (second, first)), (0, (first, second))):
+            self._traffic.append(
+                Program(
+                    self.host(own),
+                    module,
+                    [
+                        *(("--role", roles[index]) if roles else ()),
+                        *("--local", str(company.node(own).internal_home_address)),
+                        *("--peer", str(company.node(other).internal_home_address)),
+                        *("--output", str(self._results / folder / f"{own}.csv")),
+                        *more,
+                    ],
+                    self._results / "logs" / f"{folder}-{own}.log",
+                    name=f"{folder} of {own}",
+                )
+            )
+
+    def dump_databases(self, moment: str) -> None:
+        """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys."""
+        for name in (*self.scenario.traffic.between, "sg"):
+            texts = []
+            for arguments in (("state", "list", "nokeys"), ("policy", "list")):
+                process = self.host(name).popen(
+                    ["ip", "-6", "xfrm", *arguments], stdout=subprocess.PIPE
+                )
+                texts.append(process.communicate()[0].decode())
+            path = self._results / "databases" / f"{moment}-{name}.txt"
+            path.write_text("\n".join(texts))
+
+    def check(self) -> None:
+        """Raise TestbedError if an agent has ended."""
+        for agent in self._agents.values():
+            agent.check()
+
+    def _write_events(self) -> None:
+        lines = [
+            line
+            for path in sorted(self._scratch.glob("*.events"))
+            for line in path.read_text().splitlines()
+        ]
+        lines.sort(key=lambda line: json.loads(line)["time"])
+        (self._results / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+    def _write_keys(self) -> None:
+        lines = {
+            line
+            for path in self._scratch.glob("*.keys")
+            for line in path.read_text().splitlines(keepends=True)
+        }
+        path = self._results / "keys" / "esp_sa"
+        path.touch(mode=0o600)
+        path.write_text("".join(sorted(lines)))
+
+
+class _Root:
+    """The root namespace as a host."""
+
+    name = "root"
+
+    def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(*arguments, **options)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise TestbedError(f"{process.args} did not end") from None

@@ -1,0 +1,32 @@
+"""The walk: the scenario's moves, one after another, under a steady stream of probes."""
+
+import time
+from pathlib import Path
+
+from experiments.scenario import Scenario
+from experiments.testbed import Testbed
+
+
+def run(scenario: Scenario, results: Path, scratch: Path) -> None:
+    """Run a walk; what it leaves in `results` is described in docs/schema.md."""
+    with Testbed(scenario, results, scratch) as testbed:
+        testbed.dump_databases("start")
+        testbed.start_probes()
+        if scenario.traffic.tcp:
+            testbed.start_transfer()
+        begin = time.monotonic()
+        testbed.record("walk_begin")
+        for number, move in enumerate(scenario.move, 1):
+            _sleep_until(begin + move.at_s)
+            testbed.check()
+            testbed.dump_databases(f"before-move-{number}")
+            testbed.record("walk_step", move.node, number=number, to=move.to)
+            testbed.attachment.move(move.node, move.to, move.gap_ms, move.attach)
+        _sleep_until(begin + scenario.duration_s)
+        testbed.check()
+        testbed.dump_databases("end")
+        testbed.record("walk_end")
+
+
+def _sleep_until(at: float) -> None:
+    time.sleep(max(0.0, at - time.monotonic()))
