@@ -14,7 +14,8 @@ def esp_sa_line(sa: SecurityAssociation) -> str:
     includes the 4-byte salt (RFC 4106 section 8.1), the authentication field may not be empty.
     """
     return (
-        f'"IPv6","*","*","{int(sa.spi):#010x}","AES-GCM [RFC4106]","0x{sa.key.hex()}","NULL",""\n'
+        f'"IPv6","*","*","{int(sa.spi):#010x}",'
+        f'"AES-GCM with 16 octet ICV [RFC4106]","0x{sa.key.hex()}","NULL",""\n'
     )
 
 

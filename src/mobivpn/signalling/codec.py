@@ -8,7 +8,7 @@ The decoder takes exactly what the encoder makes; anything else is a `MalformedE
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from ipaddress import IPv6Address, IPv6Network
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Any, Annotated, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -127,7 +127,7 @@ def decode_message(data: bytes) -> Message:
 
 def _members(data: bytes) -> dict[str, object]:
     try:
-        return msgspec.json.decode(data, type=dict[str, object])
+        return msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError("not-json", str(error)) from error
 
@@ -149,7 +149,7 @@ def _message_from_wire(members: dict[str, object]) -> Message:
         raise MalformedError("unknown-message", name)
     if kind is SaOffer:
         return _offer_from_wire(_convert(body, _SaOffer))
-    given = _convert(body, dict[str, object])
+    given = _convert(body, dict[str, Any])
     known = {_wire_name(f.name): f for f in fields(kind)}
     if unknown := given.keys() - known.keys():
         raise MalformedError("unknown-field", f"{name}: {', '.join(sorted(unknown))}")
