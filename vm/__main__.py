@@ -16,11 +16,13 @@ import os
 import sys
 
 
-def main(arguments):
+def main(arguments: "list[str]") -> int:
     """Set up what the command needs, then become experiments.cli in the virtual environment."""
-    if sys.version_info < (3, 11):
-        found = "%d.%d" % sys.version_info[:2]
-        print("lab: Python 3.11 or newer is needed; %s is %s" % (sys.executable, found), file=sys.stderr)
+    # Whatever Python there is must be able to read this file: nothing newer than 3.6 in it.
+    if sys.version_info < (3, 11):  # noqa: UP036
+        found = ".".join(map(str, sys.version_info[:2]))
+        say = sys.stderr.write
+        say(f"lab: Python 3.11 or newer is needed; {sys.executable} is {found}\n")
         return 3
     from vm import bootstrap
 

@@ -29,11 +29,14 @@ _MEMORY_FOLDERS = (Path("/dev/shm"),)
 Console = Callable[[bytes], None]
 
 
-def run(job: Job, kernel: Path, console: Console, *, held: lease.Lease) -> int:
+def run(
+    job: Job, kernel: Path, console: Console, *, held: lease.Lease, stop: int | None = None
+) -> int:
     """Run the job in a VM of this kernel; return its exit code.
 
     `console` gets what the job prints, as it comes (an interactive job has the terminal itself).
-    Whatever way this ends, the VM's processes are gone when it returns or raises.
+    `stop` is a descriptor that is readable when the VM is to be ended (LabCrashed). Whatever way
+    this ends, the VM's processes are gone when it returns or raises.
 
     Raises LimitReached at the job's limit, LabCrashed if the VM ends without the job's exit code,
     LabError if it cannot start.
@@ -54,6 +57,7 @@ def run(job: Job, kernel: Path, console: Console, *, held: lease.Lease) -> int:
             errors=log,
             limit_s=job.limit_s,
             interactive=job.interactive,
+            stop=stop,
         )
     with contextlib.suppress(OSError, ValueError):
         return int((folder / "exit").read_text(encoding="ascii"))
@@ -72,11 +76,13 @@ def supervise(
     directory: Path | None = None,
     limit_s: float | None = None,
     interactive: bool = False,
+    stop: int | None = None,
 ) -> int:
     """Run a command whose processes end with it, with this program, or at the limit.
 
-    `console` gets its standard output, and its standard error unless `errors` does. Returns its exit
-    code as a shell would; raises LimitReached, or LabError if it cannot be started.
+    `console` gets its standard output, and its standard error unless `errors` does. Returns its
+    exit code as a shell would. Raises LimitReached, LabCrashed on `stop`, LabError if it cannot
+    be started.
     """
     lifeline, mine = os.pipe()
     read, write = os.pipe()
@@ -100,7 +106,7 @@ def supervise(
     tail: deque[bytes] = deque(maxlen=64)
     with _terminal_as_it_was(), os.fdopen(read, "rb", buffering=0) as output:
         try:
-            _pass_on(output.fileno(), console, tail, limit_s)
+            _pass_on(output.fileno(), console, tail, limit_s, stop)
             return process.wait()
         except LimitReached as error:
             error.console = b"".join(tail)[-_TAIL_BYTES:].decode(errors="replace")
@@ -111,14 +117,20 @@ def supervise(
             process.wait()
 
 
-def _pass_on(output: int, console: Console, tail: deque[bytes], limit_s: float | None) -> None:
+def _pass_on(
+    output: int, console: Console, tail: deque[bytes], limit_s: float | None, stop: int | None
+) -> None:
     """Read what the job prints until it ends or its time is up."""
     ends_at = None if limit_s is None else time.monotonic() + limit_s
     while True:
         left = None if ends_at is None else ends_at - time.monotonic()
         if left is not None and left <= 0:
             raise LimitReached(f"not done after {limit_s:g} s of wall-clock time: ended")
-        if not select.select([output], [], [], left)[0]:
+        watched = [output] if stop is None else [output, stop]
+        ready = select.select(watched, [], [], left)[0]
+        if stop in ready:
+            raise LabCrashed("ended on request")
+        if output not in ready:
             continue
         if not (data := os.read(output, 65536)):
             return
@@ -129,7 +141,7 @@ def _pass_on(output: int, console: Console, tail: deque[bytes], limit_s: float |
 
 
 def _memory_folder(memory_mib: int, folder: Path) -> Path:
-    """Return where the VM's memory, an unlinked file, can be: in memory if it fits, else on disk."""
+    """Return where the VM's memory, an unlinked file, can be: in memory, else on disk."""
     for candidate in (*_MEMORY_FOLDERS, folder):
         with contextlib.suppress(OSError):
             state = os.statvfs(candidate)
@@ -137,8 +149,8 @@ def _memory_folder(memory_mib: int, folder: Path) -> Path:
             if shutil.disk_usage(candidate).free > memory_mib << 20 and not no_exec:
                 return candidate
     raise LabError(
-        f"no space for the lab VM's memory: {memory_mib} MiB are needed in /dev/shm or in {folder}; "
-        f"free some, or ask for less with --memory"
+        f"no space for the lab VM's memory: {memory_mib} MiB are needed in /dev/shm or in "
+        f"{folder}; free some, or ask for less with --memory"
     )
 
 

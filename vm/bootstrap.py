@@ -6,19 +6,19 @@ Nothing but the standard library; `doctor`, `clean` and help work before any set
 import os
 import sys
 
-from vm import doctor, environment, lease, places, signals
+from vm import doctor, environment, lease, signals
 from vm.errors import LabError
 from vm.packages import Need
 from vm.packages import ensure as ensure_packages
 from vm.progress import Progress
 
-# What the first set-up installs: all of it in one go, so that nobody must ask an administrator twice.
+# The first set-up installs all in one go, so that nobody must ask an administrator twice.
 _NEEDS = {"run": set(Need), "test": set(Need), "shell": set(Need)}
 _HELP = {"-h", "--help"}
 
 
 def main(arguments: list[str], usage: str) -> int:
-    """Return the exit code; on success this process has become another program."""
+    """Return an exit code; where all goes well, become the program in the environment instead."""
     progress = Progress()
     try:
         with signals.as_exceptions():
@@ -43,5 +43,4 @@ def main(arguments: list[str], usage: str) -> int:
         progress.abandon()
         return 130
     variables = {**os.environ, **environment.variables(), "PYTHONSAFEPATH": "1"}
-    os.execve(python, [str(python), "-m", "experiments.cli", *arguments], variables)
-
+    return os.execve(python, [str(python), "-m", "experiments.cli", *arguments], variables)

@@ -95,7 +95,9 @@ def _kernel() -> Finding:
 def _user_mode_linux() -> Finding:
     obstacle = machine.uml_obstacle()
     return Finding(
-        "machine uml", State.NOTE if obstacle else State.GOOD, obstacle or "user-mode Linux runs here"
+        "machine uml",
+        State.NOTE if obstacle else State.GOOD,
+        obstacle or "user-mode Linux runs here",
     )
 
 
@@ -129,7 +131,9 @@ def _disk() -> Finding:
     need = "" if ready else f", set-up takes {_DISK_MIB} for a while"
     if not os.access(place, os.W_OK):
         return Finding("cache", State.BAD, f"{place} cannot be written; set XDG_CACHE_HOME")
-    return Finding("cache", State.GOOD if enough else State.BAD, f"{free} MiB free in {place}{need}")
+    return Finding(
+        "cache", State.GOOD if enough else State.BAD, f"{free} MiB free in {place}{need}"
+    )
 
 
 def _use(what: str, usual: Clock) -> Finding:

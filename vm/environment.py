@@ -28,7 +28,11 @@ _STAMP = "complete"
 def requirements(setup_text: str, extras: tuple[str, ...] = _EXTRAS) -> list[str]:
     """Return what the literal call of setup() in this text says to install."""
     for node in ast.walk(ast.parse(setup_text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "setup"
+        ):
             given = {word.arg: word.value for word in node.keywords}
             wanted: list[str] = ast.literal_eval(given["install_requires"])
             optional: dict[str, list[str]] = ast.literal_eval(given["extras_require"])
@@ -38,10 +42,13 @@ def requirements(setup_text: str, extras: tuple[str, ...] = _EXTRAS) -> list[str
 
 def folder() -> Path:
     """Return where the environment for this checkout is, or will be."""
-    digest = hashlib.sha256(repr((sys.version_info[:2], sys.executable, _EXTRAS)).encode())
-    for file in (SETUP, *sorted(CONSTRAINTS.glob("*.txt"))):
-        digest.update(file.read_bytes())
-    return places.cache() / f"venv-{digest.hexdigest()[:16]}"
+    inputs = (
+        sys.version_info[:2],
+        os.path.realpath(sys.executable),
+        requirements(SETUP.read_text(encoding="utf-8")),
+        *(file.read_text(encoding="utf-8") for file in sorted(CONSTRAINTS.glob("*.txt"))),
+    )
+    return places.cache() / f"venv-{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
 
 
 def find() -> Path | None:

@@ -19,7 +19,7 @@ _MOUNTS = (
     ("cgroup", "/sys/fs/cgroup", "cgroup2", "defaults"),
 )
 
-# The environment is the same for every run, whoever starts it: no variable of the user's reaches it.
+# The same for every run, whoever starts it: no variable of the user's reaches a job.
 _ENVIRONMENT = {
     "HOME": "/run/home",
     "LANG": "C.UTF-8",

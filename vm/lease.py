@@ -1,8 +1,8 @@
 """The folder of a run under way, which tells by a lock whether its owner still lives.
 
 The owner (and its supervisor, who inherits the descriptor) holds a lock on the file `lease`. The
-kernel drops the lock when they are gone, however they went; whoever then comes by ends what processes
-are left and deletes the folder, with what it had promised to delete.
+kernel drops the lock when they are gone, however they went; whoever then comes by ends what
+processes are left and deletes the folder, with what it had promised to delete.
 """
 
 import contextlib
@@ -77,9 +77,9 @@ def _remove(folder: Path) -> list[str]:
     ended = end_processes_of(folder)
     removed = [f"{ended} processes of a killed run"] if ended else []
     with contextlib.suppress(OSError, ValueError):
-        partial, unless = (folder / _PARTIAL).read_text(
-            encoding="utf-8", errors="surrogateescape"
-        ).splitlines()
+        partial, unless = (
+            (folder / _PARTIAL).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        )
         if Path(partial).is_dir() and not (Path(partial) / unless).exists():
             shutil.rmtree(partial)
             removed.append(f"{partial} (a killed run's unfinished results)")
@@ -143,3 +143,18 @@ def _guard(runs: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_cache() -> list[str]:
+    """Delete all that set-up made, unless a run is under way; return what was removed."""
+    runs = places.runs()
+    if runs.is_dir() and any(path.is_dir() for path in runs.iterdir()):
+        raise LabError(f"a run is under way ({runs}): end it, then clean the cache")
+    removed = []
+    for path in sorted(places.cache().glob("*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed.append(str(path))
+    return removed

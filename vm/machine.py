@@ -62,16 +62,17 @@ def run(
     *,
     progress: kernel.Progress,
     partial: tuple[Path, str] | None = None,
+    stop: int | None = None,
 ) -> int:
     """Run the job on a chosen machine; return its exit code.
 
-    `partial` is a folder to delete should this program be killed, and the file in it that would make
-    it complete.
+    `partial` is a folder to delete should this program be killed, and the file in it that would
+    make it complete. `stop` is a descriptor that is readable when the job is to be ended.
     """
     binary = kernel.ensure(progress) if machine is Machine.UML else None
     with lease.hold() as held:
         if partial is not None:
             held.promise(*partial)
         if binary is not None:
-            return boot.run(job, binary, console, held=held)
-        return native.run(job, console, held=held)
+            return boot.run(job, binary, console, held=held, stop=stop)
+        return native.run(job, console, held=held, stop=stop)

@@ -29,7 +29,7 @@ FEATURES = (
 Configuration = Mapping[str, str]
 
 
-def run(job: Job, console: boot.Console, *, held: lease.Lease) -> int:
+def run(job: Job, console: boot.Console, *, held: lease.Lease, stop: int | None = None) -> int:
     """Run the job in namespaces of the present kernel; return its exit code."""
     text = held.folder / "job"
     text.write_text(script(job), encoding="utf-8")
@@ -43,6 +43,7 @@ def run(job: Job, console: boot.Console, *, held: lease.Lease) -> int:
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         limit_s=job.limit_s,
         interactive=job.interactive,
+        stop=stop,
     )
 
 

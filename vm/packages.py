@@ -105,7 +105,7 @@ def install_line(packages: Iterable[Package]) -> str:
 
 
 def ensure(needs: Iterable[Need], progress: Progress) -> None:
-    """Install what is missing if this is root, else raise PackagesMissing with the line to ask for."""
+    """Install what is missing if this is root, else raise PackagesMissing with the line to run."""
     lacking = missing(needs)
     if not lacking:
         return

@@ -1,0 +1,263 @@
+"""The command line: ./lab run, test, shell, list, doctor, clean.
+
+Each error is one line (what, where, what to do), no traceback: exit code 2 for bad input, 3 for
+missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Results go to standard
+output; all that is said on the way goes to standard error.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from experiments.errors import ResultError
+from vm import doctor as examination
+from vm import lease, packages, places, signals
+from vm.clock import Clock
+from vm.errors import LabCrashed, LabError
+from vm.machine import Machine
+from vm.progress import Progress
+
+_STYLE = {
+    examination.State.GOOD: "green",
+    examination.State.LATER: "yellow",
+    examination.State.BAD: "bold red",
+    examination.State.NOTE: "dim",
+}
+
+
+class _Member(click.Choice[str]):
+    """One of an enum's values."""
+
+    def __init__(self, kind: type[Enum]) -> None:
+        super().__init__([member.value for member in kind])
+        self._kind = kind
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, self._kind):
+            return value
+        return self._kind(super().convert(value, param, ctx))
+
+
+def _lab_options(command: Any) -> Any:
+    """Give a command the options of a run."""
+    for option in (
+        click.option(
+            "--memory",
+            "memory_mib",
+            type=click.IntRange(512, 65536),
+            default=1536,
+            show_default=True,
+            metavar="MIB",
+            help="Memory of the lab VM.",
+        ),
+        click.option(
+            "--agent-delay",
+            "agent_delay_ms",
+            type=click.FloatRange(0, 1000),
+            metavar="MS",
+            help="Delay every agent's effects by this much.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            metavar="N",
+            help="What randomness in the run is drawn from.  [default: the scenario's, 1]",
+        ),
+        click.option(
+            "--machine",
+            type=_Member(Machine),
+            default=Machine.AUTO.value,
+            show_default=True,
+            help="A lab VM, or the present kernel as root; auto prefers the VM.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+)
+@click.pass_context
+def lab(context: click.Context) -> None:
+    """A lab for mobile VPNs: IPsec, Mobile IPv6 and SDN, rootless and repeatable."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@lab.command()
+@click.argument("scenario", metavar="NAME|SCENARIO.toml")
+@click.option(
+    "--clock",
+    type=_Member(Clock),
+    help="What makes time pass: virtual (computing takes none), cpu, or wall.  [default: virtual]",
+)
+@_lab_options
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Put the run's folder under this one.  [default: results/]",
+)
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="End a run that takes longer, in wall-clock seconds.  [default: the scenario's]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what the lab prints.")
+def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> None:
+    """Run an experiment or a scenario file, measure it, write its report."""
+    from experiments import runner, screen
+
+    progress = Progress()
+    given = runner.Options(results=results or runner.RESULTS, **options)
+    runner.load(scenario, given)
+    _need_packages(given.machine, progress)
+    shown = Progress()
+    line = (lambda text: click.echo(text, err=True)) if verbose else (lambda text: None)
+    folder = runner.run(scenario, given, runner.Watch(progress=shown, line=line))
+    shown.end()
+    screen.show(folder, Console(stderr=True))
+    click.echo(folder)
+    from experiments.resultset import ResultSet
+
+    if ResultSet(folder).load_summary()["verdict"] == "failed":
+        sys.exit(1)
+
+
+@lab.command()
+@click.argument("scenario", metavar="[NAME|SCENARIO.toml]", default="walk")
+@click.option("--clock", type=_Member(Clock), help="What makes time pass.  [default: wall]")
+@_lab_options
+def shell(scenario: str, **options: Any) -> None:
+    """Open a Mininet prompt in the booted topology."""
+    from experiments import runner
+
+    progress = Progress()
+    given = runner.Options(**options)
+    runner.load(scenario, given)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LabError("a prompt needs a terminal: run ./lab shell on one")
+    _need_packages(given.machine, progress)
+    sys.exit(runner.shell(scenario, given, runner.Watch(progress=progress)))
+
+
+@lab.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
+@click.pass_context
+def test(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run the tests: on this machine, and in the lab what needs one."""
+    if arguments[:1] in (("-h",), ("--help",)):
+        click.echo(context.get_help())
+        click.echo("\nArguments are pytest's (see pytest --help), such as tests/unit, -k NAME, -x.")
+        return
+    os.chdir(places.CHECKOUT)
+    import pytest
+
+    # A checkout that this user cannot write to has no place for pytest's cache.
+    cache = [] if os.access(places.CHECKOUT, os.W_OK) else ["-p", "no:cacheprovider"]
+    sys.exit(int(pytest.main(["-p", "vm.pytest_lab", *cache, *arguments])))
+
+
+@lab.command("list")
+def list_() -> None:
+    """List the experiments."""
+    from experiments.scenario import SCENARIOS
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", style="bold")
+    table.add_column("what it shows")
+    for path in sorted(SCENARIOS.glob("*.toml")):
+        table.add_row(path.stem, _summary(path))
+    Console().print(table)
+    click.echo("\nRun one with: ./lab run NAME")
+
+
+@lab.command()
+def doctor() -> None:
+    """Say what this machine has and lacks."""
+    found = examination.examine()
+    table = Table(box=None, pad_edge=False)
+    for title in ("what", "state", "detail"):
+        table.add_column(title, overflow="fold")
+    for finding in found.findings:
+        style = _STYLE[finding.state]
+        table.add_row(finding.subject, f"[{style}]{finding.state.value}[/]", finding.detail)
+    Console().print(table)
+    if found.remedy:
+        # Not wrapped: it is to be copied.
+        click.echo(f"\nTo install what is missing:\n  {found.remedy}")
+    sys.exit(0 if found.healthy else 1)
+
+
+@lab.command()
+@click.option(
+    "--cache", is_flag=True, help="Remove the lab kernel and the virtual environment too."
+)
+def clean(cache: bool) -> None:
+    """Remove what killed runs left behind."""
+    removed = lease.sweep()
+    if cache:
+        removed += lease.remove_cache()
+    click.echo("\n".join(f"removed {line}" for line in removed) or "nothing to remove")
+
+
+def _need_packages(machine: Machine, progress: Progress) -> None:
+    kernel = set() if machine is Machine.NATIVE else {packages.Need.KERNEL}
+    packages.ensure({packages.Need.LAB, *kernel}, progress)
+    progress.end()
+
+
+def _summary(path: Path) -> str:
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8"))["summary"])
+    except (OSError, ValueError, KeyError):
+        return "(damaged: ./lab run says how)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    from experiments.scenario import ScenarioError
+
+    try:
+        with signals.as_exceptions():
+            for line in lease.sweep():
+                click.echo(f"lab: removed {line}", err=True)
+            code = lab.main(arguments, prog_name="./lab", standalone_mode=False)
+            return code if isinstance(code, int) else 0
+    except LabError as error:
+        if isinstance(error, LabCrashed) and error.console:
+            click.echo(error.console.rstrip(), err=True)
+        return _fail(error, error.exit_code)
+    except (ScenarioError, ResultError) as error:
+        return _fail(error, 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _fail(message: object, code: int) -> int:
+    click.echo(f"lab: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

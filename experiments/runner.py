@@ -1,0 +1,250 @@
+"""Carry out one scenario: a result folder, a lab that fills it, and then the figures and the page.
+
+The part inside the lab is `python -m experiments.inside SPEC`, SPEC being the folder's spec.json:
+
+    {"schema": 1, "scenario": {…}, "results": folder, "clock": "virtual", "machine": "uml",
+     "revision": "…", "interactive": false}
+
+It exits 0 when the scenario was carried through, whatever the figures say. `interactive` asks for a
+Mininet prompt in the booted topology instead of the scenario's movements.
+"""
+
+import compileall
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from experiments import scenario as scenarios
+from experiments.scenario import Scenario
+from vm import environment, kernel, machine, places
+from vm.clock import Clock
+from vm.errors import LabCrashed, LabError
+from vm.job import Job
+from vm.machine import Machine
+
+SPEC_SCHEMA = 1
+RESULTS = places.CHECKOUT / "results"
+CONSOLE_LOG = "console.log"
+_COMPLETE = "summary.json"
+_PACKAGES = ("agents", "controllers", "experiments", "src", "topologies", "vm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user can say about a run, beside its scenario."""
+
+    machine: Machine = Machine.AUTO
+    clock: Clock | None = None
+    seed: int | None = None
+    agent_delay_ms: float | None = None
+    results: Path = RESULTS
+    limit_s: float | None = None
+    memory_mib: int = 1536
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told of a run under way: of set-up steps, and of each line that the lab prints."""
+
+    progress: kernel.Progress = lambda step, done, total: None
+    line: Callable[[str], None] = lambda line: None
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Cut what the lab prints into lines; keep all of it in a file."""
+
+    log: Path
+    tell: Callable[[str], None]
+    rest: bytes = field(default=b"")
+
+    def __call__(self, data: bytes) -> None:
+        with self.log.open("ab") as file:
+            file.write(data)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            self.tell(line.decode(errors="replace"))
+
+
+def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path:
+    """Run a scenario; return its result folder, summary, plots and page in it.
+
+    A folder whose run was broken off is deleted; one whose lab failed stays, with its console.log.
+    Raises ScenarioError or LabError (one line each).
+    """
+    watch = watch or Watch()
+    began = time.monotonic()
+    scenario = load(name_or_path, options)
+    used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
+    if used is Machine.UML:
+        kernel.ensure(watch.progress)
+    folder = create_folder(options.results, scenario.name, datetime.now())
+    try:
+        spec = write_spec(folder, scenario, clock, used, interactive=False)
+        job = _job(spec, folder, scenario, options, clock)
+        watch.progress("run the scenario in the lab", 0, 0)
+        console = _Lines(folder / CONSOLE_LOG, watch.line)
+        _carry_out(job, used, console, watch, folder)
+        in_lab = time.monotonic()
+        _note(folder, wall_seconds=in_lab - began)
+        parts = {"lab": in_lab - began, **_evaluate(folder, watch)}
+        _note(folder, wall_by_part=parts)
+    except (KeyboardInterrupt, LabError) as error:
+        if not isinstance(error, LabCrashed):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def shell(name_or_path: str, options: Options, watch: Watch | None = None) -> int:
+    """Boot a scenario's topology with a Mininet prompt on this terminal; return its exit code."""
+    watch = watch or Watch()
+    scenario = load(name_or_path, options)
+    used, clock = machine.choose(options.machine, options.clock, usual=Clock.WALL)
+    if used is Machine.UML:
+        kernel.ensure(watch.progress)
+    watch.progress("boot the lab", 0, 0)
+    folder = create_folder(places.cache() / "shells", "shell", datetime.now())
+    try:
+        spec = write_spec(folder, scenario, clock, used, interactive=True)
+        job = _job(spec, folder, scenario, options, clock, interactive=True)
+        return machine.run(
+            job, used, lambda data: None, progress=watch.progress, partial=(folder, _COMPLETE)
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def load(name_or_path: str, options: Options) -> Scenario:
+    """Return the scenario with what the options change of it."""
+    given = {
+        "seed": options.seed,
+        "agent_delay_ms": options.agent_delay_ms,
+        "limit_s": options.limit_s,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    return scenarios.load(name_or_path, overrides)
+
+
+def create_folder(parent: Path, name: str, now: datetime) -> Path:
+    """Make results/<date-time>-<name>; two in the same second get different names."""
+    stamp = now.strftime("%Y-%m-%d-%H%M%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = parent.resolve() / f"{stamp}-{name}{f'-{number}' if number > 1 else ''}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise LabError(
+            f"{parent}: results cannot be written here ({error.strerror}); "
+            f"name another folder with --results"
+        ) from error
+    raise LabError(f"{parent}: a thousand runs in one second")
+
+
+def write_spec(
+    folder: Path, scenario: Scenario, clock: Clock, used: Machine, *, interactive: bool
+) -> Path:
+    """Write what the part inside the lab is to do."""
+    spec = folder / "spec.json"
+    value = {
+        "schema": SPEC_SCHEMA,
+        "scenario": scenario.model_dump(mode="json"),
+        "results": str(folder),
+        "clock": clock.value,
+        "machine": used.value,
+        "revision": revision(),
+        "interactive": interactive,
+    }
+    spec.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    return spec
+
+
+def revision() -> str:
+    """Return what the checkout is at, as git says; empty where it cannot say."""
+    command = ["git", "-C", str(places.CHECKOUT), "describe", "--always", "--dirty"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.strip()
+
+
+def precompile() -> None:
+    """Compile the checkout's Python once here, where it lasts: inside a lab it would be lost."""
+    for name in _PACKAGES:
+        compileall.compile_dir(places.CHECKOUT / name, quiet=2)
+
+
+def _job(
+    spec: Path,
+    folder: Path,
+    scenario: Scenario,
+    options: Options,
+    clock: Clock,
+    *,
+    interactive: bool = False,
+) -> Job:
+    precompile()
+    return Job(
+        command=(sys.executable, "-m", "experiments.inside", str(spec)),
+        directory=places.CHECKOUT,
+        environment=environment.variables(),
+        writable=(folder,),
+        clock=clock,
+        memory_mib=options.memory_mib,
+        limit_s=None if interactive else scenario.limit_s,
+        interactive=interactive,
+    )
+
+
+def _carry_out(job: Job, used: Machine, console: _Lines, watch: Watch, folder: Path) -> None:
+    partial = (folder, _COMPLETE)
+    code = machine.run(job, used, console, progress=watch.progress, partial=partial)
+    if code:
+        raise LabCrashed(
+            f"the scenario was not carried through (exit code {code}); all that the lab said: "
+            f"{folder / CONSOLE_LOG}",
+            "\n".join(_last_lines(folder / CONSOLE_LOG)),
+        )
+
+
+def _evaluate(folder: Path, watch: Watch) -> dict[str, float]:
+    """Measure and draw; return the seconds that each took."""
+    # Here, not above: they take a second to import, and nothing before this needs them.
+    from experiments.analyse import analyse
+    from experiments.report import page
+
+    began = time.monotonic()
+    watch.progress("measure", 0, 0)
+    analyse(folder)
+    measured = time.monotonic()
+    watch.progress("draw", 0, 0)
+    page.write(folder)
+    return {"analysis": measured - began, "report": time.monotonic() - measured}
+
+
+def _note(folder: Path, **values: Any) -> None:
+    """Add values to run.json that only the host knows."""
+    path = folder / "run.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LabCrashed(f"{path}: the lab left no account of the run") from error
+    path.write_text(json.dumps({**known, **values}, indent=2) + "\n", encoding="utf-8")
+
+
+def _last_lines(log: Path, count: int = 30) -> list[str]:
+    with contextlib.suppress(OSError):
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+    return []

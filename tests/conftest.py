@@ -1,0 +1,21 @@
+"""What holds for all tests: those marked `lab` run in a lab only."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip lab tests where there is no lab: ./lab test has its plugin carry them out in one."""
+    if config.pluginmanager.has_plugin("lab-outside") or _in_a_lab():
+        return
+    skip = pytest.mark.skip(reason="needs a lab: run ./lab test")
+    for item in items:
+        if item.get_closest_marker("lab") is not None:
+            item.add_marker(skip)
+
+
+def _in_a_lab() -> bool:
+    processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return bool(os.environ.get("MOBIVPN_LAB")) or "User Mode Linux" in processor
