@@ -1,0 +1,125 @@
+"""What runs inside the lab: `python -m experiments.inside SPEC.json` (see experiments.runner).
+
+Exit code 0 when the scenario was carried through; else the reason is the last line printed.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments import walk
+from experiments.programs import TestbedError
+from experiments.resultset import SCHEMA
+from experiments.scenario import Scenario
+from experiments.testbed import Testbed, links_of
+from topologies.addresses import PLAN
+from vm import openvswitch
+
+PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
+
+
+def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
+    """Return run.json: all that a reader of the results must know (docs/schema.md)."""
+    company = PLAN.company
+    pair = scenario.traffic.between
+    moves = [move.model_dump() for move in scenario.move if move.node in pair]
+    return {
+        "schema": SCHEMA,
+        "experiment": scenario.experiment,
+        "scenario": scenario.model_dump(mode="json"),
+        "embodiment": scenario.embodiment,
+        "clock": spec["clock"],
+        "machine": spec["machine"],
+        "seed": scenario.seed,
+        "agent_delay_ms": scenario.agent_delay_ms,
+        "versions": _versions(spec["revision"]),
+        "links": {
+            name: {
+                "delay_ms": link.delay_ms,
+                "rate_mbit": link.rate_mbit,
+                "loss_percent": link.loss_percent,
+            }
+            for name, link in links_of(scenario).items()
+        },
+        "addresses": {
+            "vpn_prefixes": [str(company.vpn_prefix)],
+            "security_gateway": str(company.security_gateway),
+            "security_gateway_inside": str(company.security_gateway_inside),
+            "internal_router": str(company.internal_router),
+            "vcm": str(company.vcm),
+            "home_agent": str(company.home_agent),
+            "signalling_port": company.signalling_port,
+            "nodes": {
+                node.name: {
+                    "internal_home_address": str(node.internal_home_address),
+                    "external_home_address": str(node.external_home_address),
+                }
+                for node in company.nodes
+            },
+        },
+        "pair": list(pair),
+        "moves": moves,
+        "time_zero": time.time(),
+    }
+
+
+def _versions(revision: str) -> dict[str, str]:
+    switch = subprocess.run(
+        ["ovs-vswitchd", "--version"], capture_output=True, text=True, check=True
+    ).stdout.split("\n")[0]
+    return {
+        "mobivpn": version("mobivpn") if _installed("mobivpn") else "checkout",
+        "revision": revision,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "openvswitch": switch.rpartition(" ")[2],
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def carry_out(spec: dict[str, Any]) -> None:
+    """Run the scenario of a spec, or its topology with a prompt."""
+    scenario = Scenario.model_validate(spec["scenario"])
+    results = Path(spec["results"])
+    with tempfile.TemporaryDirectory(prefix="mobivpn-", dir="/run") as scratch:
+        with openvswitch.running():
+            if spec["interactive"]:
+                _prompt(scenario, results, Path(scratch))
+                return
+            (results / "run.json").write_text(json.dumps(describe(spec, scenario), indent=2))
+            walk.run(scenario, results, Path(scratch))
+
+
+def _prompt(scenario: Scenario, results: Path, scratch: Path) -> None:
+    from mininet.cli import CLI
+
+    with Testbed(scenario, results, scratch) as testbed:
+        CLI(testbed.net)
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code."""
+    try:
+        carry_out(json.loads(Path(arguments[0]).read_text()))
+    except TestbedError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
