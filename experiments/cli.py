@@ -33,6 +33,16 @@ _STYLE = {
 }
 
 
+class _Commands(click.Group):
+    """Commands; an unknown one is told what there are."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = ", ".join(self.commands)
+            raise LabError(f"no command is called '{args[0]}'; there are: {known}")
+        return super().resolve_command(ctx, args)
+
+
 class _Member(click.Choice[str]):
     """One of an enum's values."""
 
@@ -84,6 +94,7 @@ def _lab_options(command: Any) -> Any:
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
 )

@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         },
         "pair": list(pair),
         "moves": moves,
-        "time_zero": time.time(),
     }
 
 
@@ -95,13 +93,18 @@ def carry_out(spec: dict[str, Any]) -> None:
     """Run the scenario of a spec, or its topology with a prompt."""
     scenario = Scenario.model_validate(spec["scenario"])
     results = Path(spec["results"])
-    with tempfile.TemporaryDirectory(prefix="mobivpn-", dir="/run") as scratch:
-        with openvswitch.running():
-            if spec["interactive"]:
-                _prompt(scenario, results, Path(scratch))
-                return
-            (results / "run.json").write_text(json.dumps(describe(spec, scenario), indent=2))
-            walk.run(scenario, results, Path(scratch))
+    with (
+        tempfile.TemporaryDirectory(prefix="mobivpn-", dir="/run") as scratch,
+        openvswitch.running(),
+    ):
+        if spec["interactive"]:
+            _prompt(scenario, results, Path(scratch))
+            return
+        run = describe(spec, scenario)
+        path = results / "run.json"
+        path.write_text(json.dumps(run, indent=2))
+        run["time_zero"] = walk.run(scenario, results, Path(scratch))
+        path.write_text(json.dumps(run, indent=2))
 
 
 def _prompt(scenario: Scenario, results: Path, scratch: Path) -> None:

@@ -7,14 +7,14 @@ from experiments.scenario import Scenario
 from experiments.testbed import Testbed
 
 
-def run(scenario: Scenario, results: Path, scratch: Path) -> None:
-    """Run a walk; what it leaves in `results` is described in docs/schema.md."""
+def run(scenario: Scenario, results: Path, scratch: Path) -> float:
+    """Run a walk, return its time zero (s); what it leaves is described in docs/schema.md."""
     with Testbed(scenario, results, scratch) as testbed:
         testbed.dump_databases("start")
         testbed.start_probes()
         if scenario.traffic.tcp:
             testbed.start_transfer()
-        begin = time.monotonic()
+        zero, begin = time.time(), time.monotonic()
         testbed.record("walk_begin")
         for number, move in enumerate(scenario.move, 1):
             _sleep_until(begin + move.at_s)
@@ -26,6 +26,7 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> None:
         testbed.check()
         testbed.dump_databases("end")
         testbed.record("walk_end")
+    return zero
 
 
 def _sleep_until(at: float) -> None:
