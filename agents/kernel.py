@@ -169,6 +169,11 @@ def failures(stderr: str) -> Iterator[tuple[int, str]]:
         reason = []
 
 
+def _direction(policy: SecurityPolicy) -> str:
+    mark = f" mark {policy.mark} mask {policy.mark}" if policy.mark is not None else ""
+    return f"dir {DIRECTION[policy.direction]}{mark}"
+
+
 def _without_key(line: str) -> str:
     return re.sub(r"(aead \S+) 0x\w+", r"\1 (key)", line)
 
@@ -265,14 +270,14 @@ def _(entry: SecurityPolicy) -> Iterator[str]:
     action = "block" if entry.action is PolicyAction.DISCARD else "allow"
     templates = "".join(f" {_template(template)}" for template in entry.templates)
     yield (
-        f"xfrm policy update {_selector(entry)} dir {DIRECTION[entry.direction]} "
+        f"xfrm policy update {_selector(entry)} {_direction(entry)} "
         f"action {action} priority {int(entry.precedence)}{templates}"
     )
 
 
 @removal.register
 def _(entry: SecurityPolicy) -> Iterator[str]:
-    yield f"xfrm policy delete {_selector(entry)} dir {DIRECTION[entry.direction]}"
+    yield f"xfrm policy delete {_selector(entry)} {_direction(entry)}"
 
 
 @addition.register

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 IPPROTO_MH = 135
+SO_MARK = 36
 HOME_ADDRESS_OPTION, PAD1 = 201, 0
 
 
@@ -72,8 +73,14 @@ class MobilitySocket:
             peer = IPv6Address(source[0].partition("%")[0])
             yield MobilityDatagram(data, peer, destination, care_of_address)
 
-    def send(self, message: bytes, source: IPv6Address, destination: IPv6Address) -> None:
-        """Send a mobility header; raise OSError where there is no way out at the moment."""
+    def send(
+        self, message: bytes, source: IPv6Address, destination: IPv6Address, mark: int = 0
+    ) -> None:
+        """Send a mobility header; raise OSError where there is no way out at the moment.
+
+        Policies may tell a `mark` other than 0.
+        """
+        self.file.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         self.file.sendmsg(
             [message],
             [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source.packed + struct.pack("=I", 0))],

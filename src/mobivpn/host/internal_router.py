@@ -1,4 +1,4 @@
-"""r22 [22]: home agent of the internal home addresses; it stands in for the nodes that are absent."""
+"""r22 [22]: home agent of the internal home addresses; stands in for the nodes that are absent."""
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address

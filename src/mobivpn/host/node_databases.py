@@ -5,7 +5,7 @@ Nothing here has a history: the same place, bindings and pairs always give the s
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
@@ -40,6 +40,8 @@ from mobivpn.ipsec.selector import (
 VPN_DEVICE = "vpn0"
 """Home addresses live here; what no policy protects is swallowed here."""
 HOME_TUNNEL = "ha0"
+BY_HOME_AGENT_MARK = 1
+"""Put by the sender on messages that must not use this node's own binding of the peer."""
 HOME_TABLE = 100
 """Routes of packets from the external home address: through the home agent."""
 
@@ -194,7 +196,18 @@ class NodeDatabases:
                     Purpose.NODE_HOME_AGENT_TUNNEL.value,
                 ),
             )
-            yield self._mobility_out(MobilityType.BINDING_UPDATE, HomeAddressTemplate(home, ANY))
+            yield self._mobility_out(
+                MobilityType.BINDING_UPDATE,
+                RoutingHeaderTemplate(home, ANY),
+                HomeAddressTemplate(home, ANY),
+            )
+            # The peer may have moved as well: this one goes by its home agent (RFC 6275 11.7.2).
+            yield replace(
+                self._mobility_out(MobilityType.BINDING_UPDATE, HomeAddressTemplate(home, ANY)),
+                name="binding_update_by_home_agent/out",
+                precedence=Precedence.MOBILITY_BY_HOME_AGENT,
+                mark=BY_HOME_AGENT_MARK,
+            )
         yield self._mobility_out(
             MobilityType.BINDING_ACKNOWLEDGEMENT, RoutingHeaderTemplate(home, ANY)
         )
@@ -217,7 +230,7 @@ class NodeDatabases:
             ),
         )
 
-    def _mobility_out(self, mobility_type: MobilityType, template: Template) -> SecurityPolicy:
+    def _mobility_out(self, mobility_type: MobilityType, *templates: Template) -> SecurityPolicy:
         return SecurityPolicy(
             name=f"{mobility_type.name.lower()}/out",
             direction=Direction.OUTBOUND,
@@ -226,7 +239,7 @@ class NodeDatabases:
             ),
             action=PolicyAction.PROTECT,
             precedence=Precedence.MOBILITY,
-            templates=(template,),
+            templates=templates,
         )
 
     def _gateway_templates(

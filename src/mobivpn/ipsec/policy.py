@@ -29,6 +29,7 @@ class Precedence(IntEnum):
     """
 
     MOBILITY_PROTECTED = 100
+    MOBILITY_BY_HOME_AGENT = 105
     MOBILITY = 110
     SIGNALLING = 200
     PAIR = 500
@@ -74,7 +75,8 @@ class SecurityPolicy:
     """One SPD entry (RFC 9061 `spd-entry`).
 
     `templates` are the layers of a PROTECT policy, inside out. `device` binds an entry to one
-    interface (for FORWARD: the one by which a packet leaves).
+    interface (for FORWARD: the one by which a packet leaves), `mark` to packets so marked by their
+    sender.
     """
 
     name: str
@@ -84,6 +86,7 @@ class SecurityPolicy:
     precedence: Precedence
     templates: tuple[Template, ...] = ()
     device: str | None = None
+    mark: int | None = None
 
     def __post_init__(self) -> None:
         if (self.action is PolicyAction.PROTECT) != bool(self.templates):
@@ -96,5 +99,5 @@ class SecurityPolicy:
 
     @property
     def identity(self) -> Hashable:
-        """Linux keeps one entry per direction, selector and device, whatever its precedence."""
-        return (self.direction, self.selector, self.device)
+        """Linux keeps one entry per direction, selector, device and mark, at any precedence."""
+        return (self.direction, self.selector, self.device, self.mark)
