@@ -43,6 +43,17 @@ class Timers(Generic[K]):
             del self._at[key]
         return [key for _, _, key in due]
 
+    def pop_next(self, now: float) -> K | None:
+        """Remove and return the earliest key that is due at `now`, None without any.
+
+        For those whose timers cancel each other: what is due is looked at afresh each time.
+        """
+        key = min(self._at, key=self._at.__getitem__, default=None)
+        if key is None or self._at[key] > now:
+            return None
+        del self._at[key]
+        return key
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:

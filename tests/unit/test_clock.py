@@ -32,6 +32,17 @@ def test_due_timers_come_out_once_and_in_order_of_their_deadlines():
     assert timers.deadline == 9.0
 
 
+def test_a_timer_that_another_due_one_cancels_does_not_come_out():
+    timers = Timers[str]()
+    timers.set("second", 2.0)
+    timers.set("first", 1.0)
+    timers.set("later", 9.0)
+    assert timers.pop_next(2.0) == "first"
+    timers.cancel("second")
+    assert timers.pop_next(2.0) is None
+    assert Timers[str]().pop_next(2.0) is None
+
+
 def test_cancelling_is_idempotent():
     timers = Timers[str]()
     timers.set("a", 1.0)

@@ -1,0 +1,339 @@
+"""The correspondent node of RFC 6275 section 9: tests, bindings and errors, without I/O.
+
+Tests leave no state behind: anybody may ask. An update changes a binding only if IPsec, tokens of
+two fresh tests or a key given beforehand prove it (`Proof`); what proves nothing is dropped in
+silence, except that expired nonces are told.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from mobivpn.clock import Timers, earliest
+from mobivpn.ipsec.minting import RandomBytes
+from mobivpn.mip6 import codec, keygen
+from mobivpn.mip6.addresses import is_unicast_routable, requested_care_of_address
+from mobivpn.mip6.binding_cache import Binding, BindingCache
+from mobivpn.mip6.constants import MAX_RR_BINDING_LIFETIME_S
+from mobivpn.mip6.effects import BindingChanged, Effect, SendMobility
+from mobivpn.mip6.messages import (
+    BindingAcknowledgement,
+    BindingError,
+    BindingRefreshRequest,
+    BindingUpdate,
+    CareOfTest,
+    CareOfTestInit,
+    ErrorStatus,
+    HomeTest,
+    HomeTestInit,
+    Message,
+    Status,
+    Unrecognised,
+    whole_lifetime_s,
+)
+from mobivpn.mip6.nonces import Nonce, Nonces
+from mobivpn.mip6.rate_limit import RateLimit
+
+UNSPECIFIED = IPv6Address("::")
+ERRORS_PER_SECOND = 10
+"""Binding errors to all nodes together (section 9.3.3 asks for a limit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrespondentSettings:
+    """What bindings this node grants.
+
+    `permitted` home addresses only, if given; at most `capacity` bindings; IPsec peers and those
+    with a key of their own for at most `protected_lifetime_s`. With `request_refresh`, a binding
+    that nears its end is asked for again.
+    """
+
+    permitted: frozenset[IPv6Address] | None = None
+    capacity: int = 1024
+    protected_lifetime_s: int = 3600
+    request_refresh: bool = False
+    request_refresh_fraction: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An update is authorised: by a key, by which it is also answered, or by IPsec alone."""
+
+    longest_lifetime_s: int
+    binding_management_key: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """A binding update with where it came from."""
+
+    message: BindingUpdate
+    home_address: IPv6Address
+    own_address: IPv6Address
+    sender: IPv6Address | None
+    """The address in front of the home address option, where the answer goes."""
+    wanted: IPv6Address | None
+    """The care-of address to bind, None to delete."""
+
+    @property
+    def authorised_address(self) -> IPv6Address:
+        """Return what the authenticator takes for the care-of address."""
+        return self.wanted or self.home_address
+
+
+@dataclass(slots=True)
+class CorrespondentNode:
+    """One host as a correspondent of mobile nodes.
+
+    Updates for `protected` home addresses come under IPsec, as the host's policies see to: they
+    need no authenticator. `dropped` counts, by reason, the messages that were ignored.
+    """
+
+    random_bytes: RandomBytes
+    protected: Collection[IPv6Address] = frozenset()
+    settings: CorrespondentSettings = field(default_factory=CorrespondentSettings)
+    dropped: Counter[str] = field(default_factory=Counter[str])
+    _nonces: Nonces = field(init=False)
+    _cache: BindingCache = field(default_factory=BindingCache)
+    _keys: dict[IPv6Address, bytes] = field(default_factory=dict[IPv6Address, bytes], repr=False)
+    _refresh: Timers[IPv6Address] = field(default_factory=Timers[IPv6Address])
+    _errors: RateLimit = field(default_factory=lambda: RateLimit(ERRORS_PER_SECOND))
+
+    def __post_init__(self) -> None:
+        self._nonces = Nonces(self.random_bytes)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `timer_expired` is due (s)."""
+        return earliest((self._cache.deadline, self._refresh.deadline))
+
+    def binding(self, home_address: IPv6Address) -> Binding | None:
+        """Return the binding of a home address, if there is one."""
+        return self._cache.get(home_address)
+
+    def key_given(self, home_address: IPv6Address, binding_management_key: bytes) -> None:
+        """Authorise updates for a home address by a key that both ends were given (RFC 4449)."""
+        self._keys[home_address] = binding_management_key
+
+    def key_withdrawn(self, home_address: IPv6Address) -> None:
+        """Go back to return routability; repeated, it does nothing."""
+        self._keys.pop(home_address, None)
+
+    def forget(self, home_address: IPv6Address, now: float) -> list[Effect]:
+        """Drop a binding by this host's own decision; repeated, it does nothing."""
+        binding = self._cache.get(home_address)
+        if binding is None:
+            return []
+        self._cache.remove(home_address, binding.sequence, now)
+        self._refresh.cancel(home_address)
+        return [BindingChanged(home_address, None, 0, binding.own_address)]
+
+    def binding_missing(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        """Answer a packet whose home address option has no binding here (section 9.3.3)."""
+        error = BindingError(ErrorStatus.UNKNOWN_BINDING, home_address)
+        return self._error(error, own_address, care_of_address, now)
+
+    def message_received(
+        self,
+        message: Message,
+        source: IPv6Address,
+        destination: IPv6Address,
+        now: float,
+        care_of_address: IPv6Address | None = None,
+    ) -> list[Effect]:
+        """Take a message; with a home address option, `source` is what stands in it.
+
+        `care_of_address` is then where the packet came from, else None.
+        """
+        match message:
+            case HomeTestInit() | CareOfTestInit():
+                if care_of_address is not None:
+                    # Sections 9.4.1 and 9.4.2: no home address option here.
+                    return self._drop("home-address-option")
+                return self._test(message, source, destination, now)
+            case BindingUpdate():
+                wanted = requested_care_of_address(message, source, care_of_address)
+                update = _Update(message, source, destination, care_of_address, wanted)
+                return self._update(update, now)
+            case Unrecognised():
+                error = BindingError(
+                    ErrorStatus.UNRECOGNISED_MESSAGE_TYPE,
+                    UNSPECIFIED if care_of_address is None else source,
+                )
+                return self._error(error, destination, care_of_address or source, now)
+            case _:
+                return self._drop("not-for-a-correspondent")
+
+    def timer_expired(self, now: float) -> list[Effect]:
+        """Drop the bindings that are over, ask for those that are nearly so."""
+        effects: list[Effect] = []
+        for old in self._cache.pop_expired(now):
+            self._refresh.cancel(old.home_address)
+            effects.append(BindingChanged(old.home_address, None, 0, old.own_address))
+        while (home_address := self._refresh.pop_next(now)) is not None:
+            binding = self._cache[home_address]
+            own, request = binding.own_address, BindingRefreshRequest()
+            effects.append(SendMobility(own, home_address, request, binding.care_of_address))
+        return effects
+
+    def _drop(self, reason: str) -> list[Effect]:
+        self.dropped[reason] += 1
+        return []
+
+    def _error(
+        self, error: BindingError, source: IPv6Address, destination: IPv6Address, now: float
+    ) -> list[Effect]:
+        if not is_unicast_routable(destination) or self._errors.allowed_at("error", now) > now:
+            return self._drop("error-not-sent")
+        self._errors.sent("error", now)
+        return [SendMobility(source, destination, error)]
+
+    def _test(
+        self,
+        message: HomeTestInit | CareOfTestInit,
+        source: IPv6Address,
+        destination: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        """Answer with a token that only who gets mail at `source` will see."""
+        nonce = self._nonces.current(now)
+        answer: HomeTest | CareOfTest
+        if isinstance(message, HomeTestInit):
+            token = _token(nonce, source, keygen.TokenKind.HOME)
+            answer = HomeTest(nonce.index, message.cookie, token)
+        else:
+            token = _token(nonce, source, keygen.TokenKind.CARE_OF)
+            answer = CareOfTest(nonce.index, message.cookie, token)
+        return [SendMobility(destination, source, answer, via_home_agent=True)]
+
+    def _update(self, update: _Update, now: float) -> list[Effect]:
+        """Take a binding update (section 9.5.1): first of all, prove it."""
+        if not is_unicast_routable(update.home_address):
+            return self._drop("bad-home-address")
+        if update.wanted is not None and not is_unicast_routable(update.wanted):
+            return self._drop("bad-care-of-address")
+        proof = self._prove(update, now)
+        if isinstance(proof, str):
+            return self._drop(proof)
+        if isinstance(proof, Status):
+            return [self._acknowledge(update, proof)]
+        message, home = update.message, update.home_address
+        last = self._cache.refused_sequence(home, message.sequence, now)
+        if last is not None:
+            refusal = Status.SEQUENCE_NUMBER_OUT_OF_WINDOW
+            return [self._acknowledge(update, refusal, proof=proof, sequence=last)]
+        refused = self._refusal(update)
+        if refused is not None:
+            return [self._acknowledge(update, refused, proof=proof)]
+        effects = self._change(update, proof, now)
+        if message.acknowledge:
+            granted_s = self._granted_s(update, proof)
+            effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, proof=proof))
+        return effects
+
+    def _granted_s(self, update: _Update, proof: Proof) -> int:
+        if update.wanted is None:
+            return 0
+        return whole_lifetime_s(min(update.message.lifetime_s, proof.longest_lifetime_s))
+
+    def _refusal(self, update: _Update) -> Status | None:
+        if update.message.home_registration:
+            return Status.HOME_REGISTRATION_NOT_SUPPORTED
+        if update.wanted is None:
+            return None
+        permitted = self.settings.permitted
+        if permitted is not None and update.home_address not in permitted:
+            return Status.ADMINISTRATIVELY_PROHIBITED
+        if (
+            self._cache.get(update.home_address) is None
+            and len(self._cache) >= self.settings.capacity
+        ):
+            return Status.INSUFFICIENT_RESOURCES
+        return None
+
+    def _prove(self, update: _Update, now: float) -> Proof | Status | str:
+        """Return the proof, the status that tells why there is none, or a reason for silence."""
+        message = update.message
+        if update.home_address in self.protected:
+            return Proof(self.settings.protected_lifetime_s)
+        if message.authorization is None:
+            return "no-authorization"
+        key = self._keys.get(update.home_address)
+        if key is not None:
+            proof = Proof(self.settings.protected_lifetime_s, key)
+        else:
+            tokens_key = self._key_of_tokens(update, now)
+            if isinstance(tokens_key, Status | str):
+                return tokens_key
+            key, proof = tokens_key, Proof(MAX_RR_BINDING_LIFETIME_S, tokens_key)
+        if not codec.is_authentic(message, key, update.authorised_address, update.own_address):
+            return "bad-authenticator"
+        return proof
+
+    def _key_of_tokens(self, update: _Update, now: float) -> bytes | Status | str:
+        """Make Kbm again from the nonces that the update names (section 9.5.1)."""
+        indices = update.message.nonce_indices
+        if indices is None:
+            return "no-nonce-indices"
+        home = self._nonces.find(indices.home, now)
+        if update.wanted is None:
+            if home is None:
+                return Status.EXPIRED_HOME_NONCE_INDEX
+            token = _token(home, update.home_address, keygen.TokenKind.HOME)
+            return keygen.binding_management_key(token, None)
+        care_of = self._nonces.find(indices.care_of, now)
+        if home is None or care_of is None:
+            if home is not None:
+                return Status.EXPIRED_CARE_OF_NONCE_INDEX
+            if care_of is not None:
+                return Status.EXPIRED_HOME_NONCE_INDEX
+            return Status.EXPIRED_NONCES
+        return keygen.binding_management_key(
+            _token(home, update.home_address, keygen.TokenKind.HOME),
+            _token(care_of, update.wanted, keygen.TokenKind.CARE_OF),
+        )
+
+    def _change(self, update: _Update, proof: Proof, now: float) -> list[Effect]:
+        home, sequence = update.home_address, update.message.sequence
+        self._refresh.cancel(home)
+        if update.wanted is None:
+            self._cache.remove(home, sequence, now)
+            return [BindingChanged(home, None, 0, update.own_address)]
+        granted_s = self._granted_s(update, proof)
+        self._cache.put(Binding(home, update.wanted, update.own_address, now + granted_s, sequence))
+        if self.settings.request_refresh:
+            self._refresh.set(home, now + granted_s * self.settings.request_refresh_fraction)
+        return [BindingChanged(home, update.wanted, granted_s, update.own_address)]
+
+    def _acknowledge(
+        self,
+        update: _Update,
+        status: Status,
+        granted_s: int = 0,
+        *,
+        proof: Proof | None = None,
+        sequence: int | None = None,
+    ) -> SendMobility:
+        """Answer to where the update came from (section 9.5.4)."""
+        message = BindingAcknowledgement(
+            status, update.message.sequence if sequence is None else sequence, granted_s
+        )
+        if proof is not None and proof.binding_management_key is not None:
+            message = codec.authorise(
+                message,
+                proof.binding_management_key,
+                update.authorised_address,
+                update.own_address,
+            )
+        return SendMobility(update.own_address, update.home_address, message, update.sender)
+
+
+def _token(nonce: Nonce, address: IPv6Address, kind: keygen.TokenKind) -> bytes:
+    return keygen.keygen_token(nonce.key, address, nonce.value, kind)

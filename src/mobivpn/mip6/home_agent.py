@@ -1,0 +1,188 @@
+"""The home agent of RFC 6275 section 10: home registrations, without I/O.
+
+Updates and acknowledgements are under IPsec (RFC 4877), whose policies let nobody speak for another
+node's home address; the host's kernel sees to that, and this machine to the rest.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.mip6.addresses import is_unicast_routable, requested_care_of_address
+from mobivpn.mip6.binding_cache import Binding, BindingCache
+from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
+from mobivpn.mip6.messages import (
+    BindingAcknowledgement,
+    BindingUpdate,
+    Message,
+    Status,
+    whole_lifetime_s,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentSettings:
+    """What bindings are granted: to whom (None: all of the prefix), how long, how many.
+
+    With `detect_duplicates`, a first binding waits for the outcome of duplicate address detection.
+    `refresh_advice_s` goes with each acknowledgement whose lifetime is longer.
+    """
+
+    served: frozenset[IPv6Address] | None = None
+    longest_lifetime_s: int = 3600
+    refresh_advice_s: int | None = None
+    capacity: int = 1024
+    detect_duplicates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    message: BindingUpdate
+    home_address: IPv6Address
+    sender: IPv6Address | None
+    """The address in front of the home address option, where the answer goes."""
+    wanted: IPv6Address | None
+    """The care-of address to bind, None to delete."""
+
+
+@dataclass(slots=True)
+class HomeAgent:
+    """The home agent at `address` for the home addresses of one prefix.
+
+    `dropped` counts, by reason, the messages that were ignored.
+    """
+
+    address: IPv6Address
+    prefix: IPv6Network
+    settings: HomeAgentSettings = field(default_factory=HomeAgentSettings)
+    dropped: Counter[str] = field(default_factory=Counter[str])
+    _cache: BindingCache = field(default_factory=BindingCache)
+    _waiting: dict[IPv6Address, tuple[_Update, IPv6Address]] = field(
+        default_factory=dict[IPv6Address, tuple[_Update, IPv6Address]]
+    )
+    """Updates that wait for duplicate address detection, with their care-of addresses."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When `timer_expired` is due (s)."""
+        return self._cache.deadline
+
+    def binding(self, home_address: IPv6Address) -> Binding | None:
+        """Return the binding of a home address, if there is one."""
+        return self._cache.get(home_address)
+
+    def message_received(
+        self,
+        message: Message,
+        source: IPv6Address,
+        destination: IPv6Address,
+        now: float,
+        care_of_address: IPv6Address | None = None,
+    ) -> list[Effect]:
+        """Take a message; with a home address option, `source` is what stands in it.
+
+        `care_of_address` is then where the packet came from, else None.
+        """
+        if not isinstance(message, BindingUpdate):
+            return self._drop("not-for-a-home-agent")
+        if destination != self.address:
+            return self._drop("misdirected")
+        if not is_unicast_routable(source):
+            return self._drop("bad-home-address")
+        wanted = requested_care_of_address(message, source, care_of_address)
+        return self._update(_Update(message, source, care_of_address, wanted), now)
+
+    def duplicate_detected(
+        self, home_address: IPv6Address, duplicate: bool, now: float
+    ) -> list[Effect]:
+        """Duplicate address detection is over: `duplicate` says whether somebody answered."""
+        waiting = self._waiting.pop(home_address, None)
+        if waiting is None:
+            return []
+        update, wanted = waiting
+        if duplicate:
+            return [self._refuse(update, Status.DUPLICATE_ADDRESS_DETECTION_FAILED)]
+        return self._accept(update, wanted, now)
+
+    def timer_expired(self, now: float) -> list[Effect]:
+        """Drop the bindings that are over."""
+        return [
+            BindingChanged(binding.home_address, None, 0, self.address)
+            for binding in self._cache.pop_expired(now)
+        ]
+
+    def _drop(self, reason: str) -> list[Effect]:
+        self.dropped[reason] += 1
+        return []
+
+    def _update(self, update: _Update, now: float) -> list[Effect]:
+        """Take a binding update (sections 9.5.1, 10.3.1 and 10.3.2)."""
+        message, home = update.message, update.home_address
+        if not message.home_registration:
+            if self._cache.get(home) is not None:
+                return [self._refuse(update, Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)]
+            return self._drop("not-a-home-registration")
+        refused = self._refusal(update)
+        if refused is not None:
+            return [self._refuse(update, refused)]
+        last = self._cache.refused_sequence(home, message.sequence, now)
+        if last is not None:
+            return [self._acknowledge(update, Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, 0, last)]
+        if update.wanted is None:
+            return self._delete(update, now)
+        if self._cache.get(home) is None:
+            if len(self._cache) >= self.settings.capacity:
+                return [self._refuse(update, Status.INSUFFICIENT_RESOURCES)]
+            if self.settings.detect_duplicates:
+                asked = home in self._waiting
+                self._waiting[home] = (update, update.wanted)
+                return [] if asked else [DetectDuplicate(home)]
+        return self._accept(update, update.wanted, now)
+
+    def _refusal(self, update: _Update) -> Status | None:
+        home, wanted, served = update.home_address, update.wanted, self.settings.served
+        if home not in self.prefix:
+            return Status.NOT_HOME_SUBNET
+        if served is not None and home not in served:
+            return Status.NOT_HOME_AGENT_FOR_THIS_NODE
+        if wanted is not None and (
+            not is_unicast_routable(wanted) or self._cache.get(wanted) is not None
+        ):
+            # Section 10.3.1; a home address with a binding is nobody's care-of address (loops).
+            return Status.INVALID_CARE_OF_ADDRESS
+        return None
+
+    def _delete(self, update: _Update, now: float) -> list[Effect]:
+        home = update.home_address
+        waited = self._waiting.pop(home, None) is not None
+        if self._cache.get(home) is None and not waited:
+            return [self._refuse(update, Status.NOT_HOME_AGENT_FOR_THIS_NODE)]
+        self._cache.remove(home, update.message.sequence, now)
+        return [
+            BindingChanged(home, None, 0, self.address),
+            self._acknowledge(update, Status.ACCEPTED, 0, update.message.sequence),
+        ]
+
+    def _accept(self, update: _Update, wanted: IPv6Address, now: float) -> list[Effect]:
+        message, home = update.message, update.home_address
+        granted_s = whole_lifetime_s(min(message.lifetime_s, self.settings.longest_lifetime_s))
+        self._cache.put(Binding(home, wanted, self.address, now + granted_s, message.sequence))
+        effects: list[Effect] = [BindingChanged(home, wanted, granted_s, self.address)]
+        if message.acknowledge:
+            effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, message.sequence))
+        return effects
+
+    def _refuse(self, update: _Update, status: Status) -> SendMobility:
+        return self._acknowledge(update, status, 0, update.message.sequence)
+
+    def _acknowledge(
+        self, update: _Update, status: Status, granted_s: int, sequence: int
+    ) -> SendMobility:
+        advice_s = self.settings.refresh_advice_s
+        message = BindingAcknowledgement(
+            status,
+            sequence,
+            granted_s,
+            refresh_advice_s=advice_s if advice_s is not None and advice_s < granted_s else None,
+        )
+        return SendMobility(self.address, update.home_address, message, update.sender)

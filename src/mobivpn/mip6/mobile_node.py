@@ -1,0 +1,522 @@
+"""The mobile node of RFC 6275 section 11: whom it tells of its care-of address, and when.
+
+Causes are methods that return effects, to be carried out in order. Signalling that gets lost is
+sent again with growing intervals, with a new sequence number or cookie each time (section 11.8).
+
+A correspondent may be mobile too, and this host's binding of it stale. Tests always go by the
+peer's home agent, and so does every update but the first after a movement. When the peer's own
+update arrives (`peer_moved`), what is not answered is sent again at once.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from mobivpn.clock import Backoff, Timers
+from mobivpn.ipsec.minting import RandomBytes
+from mobivpn.mip6.binding_update_list import BindingUpdateList, Entry, Timer
+from mobivpn.mip6.constants import (
+    INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION_S,
+    INITIAL_BINDACK_TIMEOUT_S,
+    MAX_BINDACK_TIMEOUT_S,
+    MAX_RR_BINDING_LIFETIME_S,
+)
+from mobivpn.mip6.effects import Effect, RegistrationChanged, SendMobility
+from mobivpn.mip6.messages import (
+    EXPIRED_NONCE_STATUSES,
+    BindingAcknowledgement,
+    BindingError,
+    BindingRefreshRequest,
+    CareOfTest,
+    ErrorStatus,
+    HomeTest,
+    Message,
+    Status,
+)
+from mobivpn.mip6.rate_limit import RateLimit
+from mobivpn.mip6.registration import (
+    PROTECTED,
+    Authorisation,
+    Input,
+    IpsecAuthorisation,
+    Phase,
+    RegistrationKey,
+    RoutabilityAuthorisation,
+)
+from mobivpn.mip6.return_routability import Test
+
+UNSPECIFIED = IPv6Address("::")
+
+_TIMER_BY_TEST = {Test.HOME: Timer.HOME_TEST, Test.CARE_OF: Timer.CARE_OF_TEST}
+_TEST_BY_TIMER = {timer: test for test, timer in _TIMER_BY_TEST.items()}
+_SENDING = (Timer.HOME_TEST, Timer.CARE_OF_TEST, Timer.UPDATE)
+_TESTING = frozenset({Phase.ROUTABILITY, Phase.RENEWING, Phase.MOVED, Phase.LEAVING})
+_UPDATING = frozenset({Phase.UPDATING, Phase.REFRESHING, Phase.MOVING, Phase.DEREGISTERING})
+_BOUND = frozenset({Phase.REGISTERED, Phase.RENEWING, Phase.REFRESHING})
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNodeSettings:
+    """Lifetimes to ask for (s), and how long to go on.
+
+    `attempts` bounds the sendings of one message to a correspondent, and of a deletion; home agents
+    and IPsec peers are asked without end. A binding is refreshed after `refresh_fraction` of its
+    lifetime. `update_twice` sends the first update after a movement by the peer's home agent as
+    well, so that two nodes that move in the same instant need no retransmission to find each other.
+    """
+
+    home_lifetime_s: int = 600
+    protected_lifetime_s: int = 600
+    correspondent_lifetime_s: int = MAX_RR_BINDING_LIFETIME_S
+    attempts: int = 7
+    refresh_fraction: float = 0.8
+    update_twice: bool = False
+
+    def lifetime_s(self, authorisation: Authorisation) -> int:
+        """Return the lifetime (s) to ask for."""
+        if not isinstance(authorisation, IpsecAuthorisation):
+            return self.correspondent_lifetime_s
+        if authorisation.home_registration:
+            return self.home_lifetime_s
+        return self.protected_lifetime_s
+
+
+@dataclass(slots=True)
+class MobileNode:
+    """One node with one home address, its registrations, and what is under way for them.
+
+    `dropped` counts, by reason, the messages that were ignored.
+    """
+
+    home_address: IPv6Address
+    random_bytes: RandomBytes
+    settings: MobileNodeSettings = field(default_factory=MobileNodeSettings)
+    dropped: Counter[str] = field(default_factory=Counter[str])
+    care_of_address: IPv6Address | None = None
+    _list: BindingUpdateList = field(init=False)
+    _timers: Timers[tuple[RegistrationKey, Timer]] = field(
+        default_factory=Timers[tuple[RegistrationKey, Timer]]
+    )
+    _limit: RateLimit = field(default_factory=RateLimit)
+
+    def __post_init__(self) -> None:
+        self._list = BindingUpdateList(self.random_bytes)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `timer_expired` is due (s)."""
+        return self._timers.deadline
+
+    def phase(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> Phase:
+        """Return where the registration at `peer` stands; IDLE where there is none."""
+        entry = self._list.get(self._key(peer, home_address))
+        return Phase.IDLE if entry is None else entry.phase
+
+    def optimised(self, peer: IPv6Address) -> bool:
+        """Tell whether data to `peer` may carry the home address option."""
+        return self.phase(peer).optimised
+
+    def care_of_address_changed(
+        self, care_of_address: IPv6Address | None, now: float
+    ) -> list[Effect]:
+        """Tell everybody of a new care-of address, which is settled; None says that there is none.
+
+        The home agent comes first, then peers with IPsec, then correspondents.
+        """
+        if care_of_address == self.care_of_address:
+            return []
+        self.care_of_address = care_of_address
+        return [
+            effect
+            for entry in self._list
+            if entry.key.home_address == self.home_address
+            for effect in self._attach(entry, now)
+        ]
+
+    def register(self, peer: IPv6Address, authorisation: Authorisation, now: float) -> list[Effect]:
+        """Register at `peer`, now and after every movement; begin anew what has failed."""
+        key = self._key(peer)
+        old = self._list.get(key)
+        if (
+            old is not None
+            and old.authorisation == authorisation
+            and old.phase is not Phase.FAILED
+            and not old.is_deletion
+        ):
+            return []
+        entry = self._list.add(key, authorisation, self.settings.lifetime_s(authorisation))
+        if old is not None:
+            entry.bound_until = old.bound_until
+            entry.routability = old.routability
+        return self._attach(entry, now)
+
+    def deregister(self, peer: IPv6Address, now: float) -> list[Effect]:
+        """End a registration by an update of lifetime 0, sent until it is acknowledged.
+
+        Without a care-of address the node is at home: the update comes from the home address.
+        """
+        entry = self._list.get(self._key(peer))
+        if entry is None or entry.is_deletion:
+            return []
+        if entry.bound_until is None and not entry.outstanding:
+            return self.forget(peer)
+        return self._delete(entry, now)
+
+    def deregister_inside(
+        self, peer: IPv6Address, home_address: IPv6Address, now: float
+    ) -> list[Effect]:
+        """Tell `peer` from another home address, over IPsec, that the node is at home there.
+
+        A registration of its own: nothing but an update of lifetime 0.
+        """
+        key = self._key(peer, home_address)
+        if self._list.get(key) is not None:
+            return []
+        return self._delete(self._list.add(key, PROTECTED, 0), now)
+
+    def forget(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> list[Effect]:
+        """Drop a registration without a word to the peer; repeated, it does nothing."""
+        entry = self._list.remove(self._key(peer, home_address))
+        if entry is None:
+            return []
+        self._stop(entry, *Timer)
+        entry.phase = Phase.IDLE
+        return [self._changed(entry)]
+
+    def peer_moved(self, peer: IPv6Address, now: float) -> list[Effect]:
+        """The peer has told its new care-of address: send again what was perhaps lost to the old.
+
+        To be called when this host's binding of the peer gets another care-of address.
+        """
+        effects: list[Effect] = []
+        for entry in self._list.to_peer(peer):
+            waiting = [timer for timer in _SENDING if (entry.key, timer) in self._timers]
+            entry.sent.clear()
+            for timer in waiting:
+                effects += self._send(entry, timer, now)
+        return effects
+
+    def message_received(
+        self, message: Message, source: IPv6Address, destination: IPv6Address, now: float
+    ) -> list[Effect]:
+        """Take a message from a peer; `source` is its home address where it has one."""
+        match message:
+            case HomeTest():
+                return self._test_received(message, source, destination, now)
+            case CareOfTest():
+                return self._test_received(message, source, destination, now)
+            case BindingAcknowledgement():
+                return self._acknowledgement_received(message, source, destination, now)
+            case BindingRefreshRequest():
+                return self._refresh_requested(source, destination, now)
+            case BindingError():
+                return self._error_received(message, source, destination, now)
+            case _:
+                return self._drop("not-for-a-mobile-node")
+
+    def timer_expired(self, now: float) -> list[Effect]:
+        """Send again, refresh or give up what is due at `now`."""
+        effects: list[Effect] = []
+        while (due := self._timers.pop_next(now)) is not None:
+            key, timer = due
+            entry = self._list[key]
+            match timer:
+                case Timer.REFRESH:
+                    effects += self._refresh(entry, now)
+                case Timer.EXPIRY:
+                    effects += self._unbound(entry, now, "expired")
+                case _:
+                    effects += self._resend(entry, timer, now)
+        return effects
+
+    def _key(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> RegistrationKey:
+        return RegistrationKey(home_address or self.home_address, peer)
+
+    def _drop(self, reason: str) -> list[Effect]:
+        self.dropped[reason] += 1
+        return []
+
+    def _changed(self, entry: Entry, reason: str | None = None) -> RegistrationChanged:
+        return RegistrationChanged(
+            home_address=entry.key.home_address,
+            peer=entry.key.peer,
+            authorisation=entry.authorisation,
+            phase=entry.phase,
+            care_of_address=entry.care_of_address,
+            reason=reason,
+        )
+
+    def _stop(self, entry: Entry, *timers: Timer) -> None:
+        for timer in timers:
+            self._timers.cancel((entry.key, timer))
+
+    # Beginning
+
+    def _attach(self, entry: Entry, now: float) -> list[Effect]:
+        """Begin anew from the present care-of address."""
+        entry.care_of_address = self.care_of_address
+        entry.routability.forget(Test.CARE_OF)
+        bound = entry.bound_until is not None and now < entry.bound_until
+        if self.care_of_address is None:
+            given = Input.DETACHED
+        else:
+            given = Input.ATTACHED_BOUND if bound else Input.ATTACHED
+        entry.advance(given)
+        return self._begin(entry, now)
+
+    def _delete(self, entry: Entry, now: float) -> list[Effect]:
+        entry.advance(Input.WITHDRAWN)
+        return self._begin(entry, now)
+
+    def _begin(self, entry: Entry, now: float, reason: str | None = None) -> list[Effect]:
+        """Start what the phase is for; nothing that was under way is wanted any more."""
+        self._stop(entry, *_SENDING, Timer.REFRESH)
+        entry.begin()
+        if entry.phase not in _TESTING:
+            return [self._changed(entry, reason)]
+        if entry.missing_tests(now):
+            return [self._changed(entry, reason), *self._proceed(entry, now)]
+        return self._proceed(entry, now, reason)
+
+    def _proceed(self, entry: Entry, now: float, reason: str | None = None) -> list[Effect]:
+        """Ask for the tokens that are missing, or send the update."""
+        missing = entry.missing_tests(now)
+        if not missing:
+            self._stop(entry, Timer.HOME_TEST, Timer.CARE_OF_TEST)
+            entry.advance(Input.AUTHORISED)
+            return [self._changed(entry, reason), *self._send(entry, Timer.UPDATE, now)]
+        timers = (_TIMER_BY_TEST[test] for test in missing)
+        return [
+            effect
+            for timer in timers
+            if (entry.key, timer) not in self._timers
+            for effect in self._send(entry, timer, now)
+        ]
+
+    def _refresh(self, entry: Entry, now: float) -> list[Effect]:
+        entry.advance(Input.REFRESH_DUE)
+        return self._begin(entry, now)
+
+    def _unbound(self, entry: Entry, now: float, reason: str) -> list[Effect]:
+        """The peer has no binding (any more): what is under way becomes a first registration."""
+        entry.bound_until = None
+        before = entry.phase
+        if before not in _BOUND and before not in (Phase.MOVED, Phase.MOVING):
+            return []
+        self._stop(entry, Timer.EXPIRY)
+        entry.advance(Input.UNBOUND)
+        if before is Phase.REGISTERED:
+            return self._begin(entry, now, reason)
+        return [self._changed(entry, reason)]
+
+    # Sending
+
+    def _backoff(self, entry: Entry) -> Backoff:
+        first = entry.is_home_registration and entry.phase is Phase.UPDATING
+        endless = isinstance(entry.authorisation, IpsecAuthorisation) and not entry.is_deletion
+        return Backoff(
+            INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION_S if first else INITIAL_BINDACK_TIMEOUT_S,
+            MAX_BINDACK_TIMEOUT_S,
+            None if endless else self.settings.attempts,
+        )
+
+    def _resend(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
+        if self._backoff(entry).exhausted(entry.sent[timer]):
+            return self._end(entry, Input.UNANSWERED, "unanswered")
+        if timer is Timer.UPDATE and entry.missing_tests(now):
+            entry.advance(Input.UNAUTHORISED)
+            return self._begin(entry, now, "tokens-expired")
+        return self._send(entry, timer, now)
+
+    def _send(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
+        """Send a message now, or as soon as MAX_UPDATE_RATE allows."""
+        kind = (entry.key, timer)
+        allowed_at = self._limit.allowed_at(kind, now)
+        if allowed_at > now:
+            self._timers.set(kind, allowed_at)
+            return []
+        self._limit.sent(kind, now)
+        entry.sent[timer] += 1
+        self._timers.set(kind, now + self._backoff(entry).interval_s(entry.sent[timer]))
+        if timer is not Timer.UPDATE:
+            return [self._test(entry, _TEST_BY_TIMER[timer], now)]
+        again = entry.sent[timer] > 1
+        effects: list[Effect] = [self._update(entry, now, via_home_agent=again)]
+        if (
+            self.settings.update_twice
+            and entry.phase is Phase.MOVING
+            and not again
+            and not isinstance(entry.authorisation, IpsecAuthorisation)
+            and self._limit.allowed_at(kind, now) <= now
+        ):
+            self._limit.sent(kind, now)
+            effects.append(self._update(entry, now, via_home_agent=True))
+        return effects
+
+    def _test(self, entry: Entry, test: Test, now: float) -> SendMobility:
+        source = entry.key.home_address
+        if test is Test.CARE_OF and entry.care_of_address is not None:
+            source = entry.care_of_address
+        message = entry.routability.init(test, now)
+        return SendMobility(source, entry.key.peer, message, via_home_agent=True)
+
+    def _update(self, entry: Entry, now: float, *, via_home_agent: bool) -> SendMobility:
+        update = entry.make_update(self._list.next_sequence(entry.key), now)
+        return SendMobility(
+            source=entry.key.home_address,
+            destination=entry.key.peer,
+            message=update.message,
+            care_of_address=entry.care_of_address,
+            via_home_agent=via_home_agent
+            and not isinstance(entry.authorisation, IpsecAuthorisation),
+        )
+
+    # Answers
+
+    def _test_received(
+        self,
+        message: HomeTest | CareOfTest,
+        source: IPv6Address,
+        destination: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        test = Test.HOME if isinstance(message, HomeTest) else Test.CARE_OF
+        for entry in self._list.to_peer(source):
+            address = entry.key.home_address if test is Test.HOME else entry.care_of_address
+            if address == destination:
+                return self._token_received(entry, message, test, now)
+        return self._drop("unknown-peer")
+
+    def _token_received(
+        self, entry: Entry, message: HomeTest | CareOfTest, test: Test, now: float
+    ) -> list[Effect]:
+        if not entry.routability.accept(message):
+            return self._drop("unknown-cookie")
+        if entry.phase not in _TESTING:
+            return []
+        self._stop(entry, _TIMER_BY_TEST[test])
+        del entry.sent[_TIMER_BY_TEST[test]]
+        return self._proceed(entry, now)
+
+    def _acknowledgement_received(
+        self,
+        message: BindingAcknowledgement,
+        source: IPv6Address,
+        destination: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        entry = self._list.get(RegistrationKey(destination, source))
+        if entry is None:
+            return self._drop("unknown-peer")
+        if entry.phase not in _UPDATING:
+            return self._drop("unexpected-acknowledgement")
+        if message.status == Status.SEQUENCE_NUMBER_OUT_OF_WINDOW:
+            return self._sequence_refused(entry, message, now)
+        update = entry.outstanding.get(message.sequence)
+        if update is None:
+            return self._drop("unexpected-sequence")
+        if (
+            isinstance(entry.authorisation, RoutabilityAuthorisation)
+            and message.status in EXPIRED_NONCE_STATUSES
+        ):
+            return self._nonces_refused(entry, message.status, now)
+        if not entry.authenticates(message, update):
+            return self._drop("bad-authenticator")
+        if not message.accepted:
+            return self._end(entry, Input.REFUSED, f"status-{message.status}")
+        if entry.is_deletion:
+            return self._end(entry, Input.ACCEPTED, None)
+        granted_s = min(message.lifetime_s, update.message.lifetime_s)
+        if granted_s == 0:
+            return self._end(entry, Input.REFUSED, "no-lifetime")
+        return self._accepted(entry, update.sent_at, granted_s, message.refresh_advice_s, now)
+
+    def _accepted(
+        self, entry: Entry, sent_at: float, granted_s: int, advice_s: int | None, now: float
+    ) -> list[Effect]:
+        moved = entry.phase in (Phase.UPDATING, Phase.MOVING)
+        entry.advance(Input.ACCEPTED)
+        self._stop(entry, *_SENDING)
+        entry.begin()
+        # Section 11.7.3: the peer's clock began after the update was sent.
+        entry.bound_until = sent_at + granted_s
+        refresh_after_s = granted_s * self.settings.refresh_fraction
+        if advice_s:
+            refresh_after_s = min(refresh_after_s, advice_s)
+        self._timers.set((entry.key, Timer.REFRESH), sent_at + refresh_after_s)
+        self._timers.set((entry.key, Timer.EXPIRY), entry.bound_until)
+        effects: list[Effect] = [self._changed(entry)]
+        if entry.is_home_registration and moved:
+            effects += self._home_tests_again(now)
+        return effects
+
+    def _home_tests_again(self, now: float) -> list[Effect]:
+        """The home agent may have dropped what came before it knew the new care-of address."""
+        effects: list[Effect] = []
+        for entry in self._list:
+            if (entry.key, Timer.HOME_TEST) in self._timers:
+                del entry.sent[Timer.HOME_TEST]
+                effects += self._send(entry, Timer.HOME_TEST, now)
+        return effects
+
+    def _sequence_refused(
+        self, entry: Entry, message: BindingAcknowledgement, now: float
+    ) -> list[Effect]:
+        """The peer has seen a greater number, perhaps in a former life of this node."""
+        if not any(entry.authenticates(message, u) for u in entry.outstanding.values()):
+            return self._drop("bad-authenticator")
+        if message.sequence in entry.outstanding:
+            # A copy that was overtaken: the acknowledgement of the one that was not is on its way.
+            return self._drop("overtaken")
+        self._list.peer_is_at(entry.key, message.sequence)
+        return self._resend(entry, Timer.UPDATE, now)
+
+    def _nonces_refused(self, entry: Entry, status: int, now: float) -> list[Effect]:
+        if status != Status.EXPIRED_CARE_OF_NONCE_INDEX:
+            entry.routability.forget(Test.HOME)
+        if status != Status.EXPIRED_HOME_NONCE_INDEX:
+            entry.routability.forget(Test.CARE_OF)
+        if not entry.missing_tests(now):
+            return self._drop("unexpected-status")
+        entry.advance(Input.UNAUTHORISED)
+        return self._begin(entry, now, f"status-{status}")
+
+    def _end(self, entry: Entry, given: Input, reason: str | None) -> list[Effect]:
+        entry.advance(given)
+        self._stop(entry, *_SENDING, Timer.REFRESH)
+        entry.begin()
+        if entry.phase is Phase.IDLE:
+            self._stop(entry, *Timer)
+            self._list.remove(entry.key)
+        return [self._changed(entry, reason)]
+
+    # What peers ask for
+
+    def _refresh_requested(
+        self, source: IPv6Address, destination: IPv6Address, now: float
+    ) -> list[Effect]:
+        entry = self._list.get(RegistrationKey(destination, source))
+        if entry is None:
+            return self._drop("unknown-peer")
+        if entry.phase is not Phase.REGISTERED:
+            return self._drop("unexpected-refresh-request")
+        return self._refresh(entry, now)
+
+    def _error_received(
+        self, message: BindingError, source: IPv6Address, destination: IPv6Address, now: float
+    ) -> list[Effect]:
+        entry = self._list.get(self._key(source))
+        if entry is None or destination not in (self.home_address, entry.care_of_address):
+            return self._drop("unknown-peer")
+        if message.status == ErrorStatus.UNKNOWN_BINDING:
+            # While an update is under way, data that overtook it is no news.
+            if message.home_address != self.home_address or entry.phase not in _BOUND:
+                return self._drop("unexpected-error")
+            return self._unbound(entry, now, "unknown-binding")
+        # Anybody can send this: it ends nothing that has worked before.
+        if message.status == ErrorStatus.UNRECOGNISED_MESSAGE_TYPE and entry.phase in (
+            Phase.ROUTABILITY,
+            Phase.UPDATING,
+        ):
+            return self._end(entry, Input.UNANSWERED, "unrecognised-message-type")
+        return self._drop("unexpected-error")
