@@ -128,20 +128,25 @@ def lab(context: click.Context) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Show what the lab prints.")
 def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> None:
     """Run an experiment or a scenario file, measure it, write its report."""
-    from experiments import runner, screen
+    from experiments import runner
 
     progress = Progress()
     given = runner.Options(results=results or runner.RESULTS, **options)
     runner.load(scenario, given)
     _need_packages(given.machine, progress)
-    shown = Progress()
     line = (lambda text: click.echo(text, err=True)) if verbose else (lambda text: None)
-    folder = runner.run(scenario, given, runner.Watch(progress=shown, line=line))
-    shown.end()
-    screen.show(folder, Console(stderr=True))
-    click.echo(folder)
+    try:
+        folder = runner.run(scenario, given, runner.Watch(progress=progress, line=line))
+    except (KeyboardInterrupt, LabError):
+        progress.abandon()
+        raise
+    progress.end()
+    # Here, not above: what draws takes a second to import.
+    from experiments import screen
     from experiments.resultset import ResultSet
 
+    screen.show(folder, Console(stderr=True))
+    click.echo(folder)
     if ResultSet(folder).load_summary()["verdict"] == "failed":
         sys.exit(1)
 

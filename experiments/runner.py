@@ -84,10 +84,10 @@ def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path
     began = time.monotonic()
     scenario = load(name_or_path, options)
     used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
-    if used is Machine.UML:
-        kernel.ensure(watch.progress)
     folder = create_folder(options.results, scenario.name, datetime.now())
     try:
+        if used is Machine.UML:
+            kernel.ensure(watch.progress)
         spec = write_spec(folder, scenario, clock, used, interactive=False)
         job = _job(spec, folder, scenario, options, clock)
         watch.progress("run the scenario in the lab", 0, 0)

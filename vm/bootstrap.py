@@ -13,7 +13,8 @@ from vm.packages import ensure as ensure_packages
 from vm.progress import Progress
 
 # The first set-up installs all in one go, so that nobody must ask an administrator twice.
-_NEEDS = {"run": set(Need), "test": set(Need), "shell": set(Need)}
+_SET_UP_BY = {"run": set(Need), "test": set(Need), "shell": set(Need), "list": {Need.PYTHON}}
+_WITHOUT = ("doctor", "clean")
 _HELP = {"-h", "--help"}
 
 
@@ -33,7 +34,10 @@ def main(arguments: list[str], usage: str) -> int:
                 if command == "clean":
                     print("\n".join(lease.sweep()) or "nothing to remove")
                     return 0
-                ensure_packages(_NEEDS.get(command, {Need.PYTHON}), progress)
+                if (needs := _SET_UP_BY.get(command)) is None:
+                    known = ", ".join((*_SET_UP_BY, *_WITHOUT))
+                    raise LabError(f"no command is called '{command}'; there are: {known}")
+                ensure_packages(needs, progress)
                 python = environment.ensure(progress)
     except LabError as error:
         progress.abandon()

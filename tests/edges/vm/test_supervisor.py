@@ -1,0 +1,147 @@
+"""All processes of a lab end with it, and with whoever asked for it, whatever way."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vm import boot, lease, places
+from vm.errors import LabCrashed, LabError, LimitReached
+
+# A process that no parent waits for any more, in a session of its own; it tells its number.
+DAEMON = "setsid sh -c 'echo $$; exec sleep 60' & "
+
+ASKER = """
+import os, sys
+from vm import boot, lease
+with lease.hold() as held:
+    environment = {"PATH": os.environ["PATH"]}
+    say = lambda data: os.write(1, data)
+    sys.exit(boot.supervise(["sh", "-c", sys.argv[1]], say, held=held, environment=environment))
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_until(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def supervise(script: str, *, limit_s: float | None = None, stop: int | None = None) -> bytes:
+    said: list[bytes] = []
+    with lease.hold() as held:
+        status = boot.supervise(
+            ["sh", "-c", script],
+            said.append,
+            held=held,
+            environment={"PATH": os.environ["PATH"]},
+            limit_s=limit_s,
+            stop=stop,
+        )
+    return b"%d " % status + b"".join(said)
+
+
+def test_output_and_exit_code_come_back(cache: Path) -> None:
+    assert supervise("echo out; echo err >&2; exit 7") == b"7 out\nerr\n"
+
+
+def test_an_end_by_a_signal_is_told_as_a_shell_does(cache: Path) -> None:
+    assert supervise("kill -TERM $$") == b"143 "
+
+
+def test_a_command_that_is_not_there_is_told(cache: Path) -> None:
+    said: list[bytes] = []
+    with lease.hold() as held:
+        command = ["/no/such/program"]
+        assert boot.supervise(command, said.append, held=held, environment={}) == 127
+    assert said == [b"/no/such/program: No such file or directory\n"]
+
+
+def test_a_process_that_outlives_its_parent_does_not_outlive_the_lab(cache: Path) -> None:
+    _, pid = supervise(DAEMON + "sleep 0.2").split()
+    assert not alive(int(pid))
+
+
+def test_a_hung_command_is_ended_at_its_limit(cache: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(LimitReached, match="0.5 s of wall-clock time") as caught:
+        supervise(DAEMON + "echo last words; sleep 60", limit_s=0.5)
+    assert time.monotonic() - began < 10
+    assert "last words" in caught.value.console
+    pid = next(int(word) for word in caught.value.console.split() if word.isdigit())
+    assert not alive(pid)
+
+
+def test_a_command_is_ended_on_request(cache: Path) -> None:
+    read, write = os.pipe()
+    threading.Timer(0.2, os.close, (write,)).start()
+    with pytest.raises(LabCrashed, match="on request"):
+        supervise("sleep 60", stop=read)
+    os.close(read)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_outlives_the_asker(cache: Path, number: signal.Signals) -> None:
+    asker = subprocess.Popen(
+        [sys.executable, "-c", ASKER, DAEMON + "sleep 60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=places.CHECKOUT,
+    )
+    assert asker.stdout is not None
+    with asker.stdout:
+        pid = int(asker.stdout.readline())
+    asker.send_signal(number)
+    asker.wait()
+    wait_until("the daemon to be ended", lambda: not alive(pid))
+    # The supervisor lets go of the folder a moment later.
+    wait_until("the folder to be removed", _swept)
+
+
+def _swept() -> bool:
+    lease.sweep()
+    return not list(places.runs().glob("[!.]*"))
+
+
+def test_nothing_outlives_a_killed_supervisor(cache: Path) -> None:
+    read, write = os.pipe()
+    found: list[int] = []
+
+    def kill_supervisor(data: bytes) -> None:
+        found.append(int(data))
+        with contextlib.suppress(ProcessLookupError):
+            parent = Path(f"/proc/{int(data)}/stat").read_text().rpartition(")")[2].split()[1]
+            os.kill(int(parent), signal.SIGKILL)
+
+    with lease.hold() as held:
+        boot.supervise(
+            ["sh", "-c", "echo $$; exec sleep 60"],
+            kill_supervisor,
+            held=held,
+            environment={"PATH": os.environ["PATH"]},
+        )
+    wait_until("the command to be ended", lambda: not alive(found[0]))
+    os.close(read)
+    os.close(write)
+
+
+def test_what_cannot_be_started_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with pytest.raises(LabError, match="cannot start sh"):
+        supervise("true")
