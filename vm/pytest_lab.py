@@ -1,8 +1,8 @@
 """pytest plugin: tests marked `lab` run inside the lab, the others here, in one session.
 
 Here, a lab test is carried out by asking for its reports; a pytest inside a lab VM makes them,
-with this plugin too, and writes each as a line on the lab's console. So selection, output, -x, JUnit
-files and exit code are pytest's own. Test files are spread over as many VMs as fit the machine.
+with this plugin too, and writes each as a line on the lab's console. So selection, output, -x,
+JUnit files and exit code are pytest's own. Files are spread over as many VMs as the machine holds.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from vm import environment, kernel, machine, packages, places
+from vm import environment, kernel, machine, packages
 from vm.clock import Clock
 from vm.doctor import MEMORY_MIB, available_memory_mib
 from vm.errors import LabCrashed, LabError
@@ -126,14 +126,17 @@ class Outside:
             kernel.ensure(progress)
 
     def _start(self) -> None:
+        root, settings = self._config.rootpath, self._config.inipath
+        same = (f"--rootdir={root}", *(("-c", str(settings)) if settings else ()))
         for group in self._groups:
             job = Job(
                 command=(
                     *(sys.executable, "-m", "pytest", "-p", "vm.pytest_lab"),
                     *("-p", "no:cacheprovider", "-q", f"--tb={self._config.option.tbstyle}"),
+                    *same,
                     *group,
                 ),
-                directory=places.CHECKOUT,
+                directory=root,
                 environment={**environment.variables(), INSIDE: "1"},
                 clock=self._clock,
                 limit_s=self._config.option.lab_limit,
@@ -208,9 +211,20 @@ class Worker:
         for raw in lines:
             line = raw.decode("utf-8", errors="replace")
             if line.startswith(_REPORT):
-                self._reports.put(json.loads(line.removeprefix(_REPORT)))
+                self._reports.put(parsed(line.removeprefix(_REPORT)))
             elif line:
                 self._said.append(line)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Return a report's data as pytest made it: JSON has no tuples."""
+    data: dict[str, Any] = json.loads(text)
+    for key in ("location", "longrepr"):
+        if isinstance(data[key], list):
+            data[key] = tuple(data[key])
+    data["user_properties"] = [tuple(pair) for pair in data["user_properties"]]
+    data["sections"] = [tuple(pair) for pair in data["sections"]]
+    return data
 
 
 def spread(node_ids: Sequence[str], count: int) -> list[list[str]]:

@@ -16,8 +16,8 @@ from vm.clock import Clock
 from vm.errors import LabCrashed, LabError, LimitReached
 from vm.job import Job
 
-# Runs a job in a lab VM, for tests that end whoever asked for it. By the wall clock: in virtual time
-# the longest wait is over at once.
+# Runs a job in a lab VM, for tests that end whoever asked for it. By the wall clock: in virtual
+# time the longest wait is over at once.
 ASKER = """
 import os, sys
 from pathlib import Path

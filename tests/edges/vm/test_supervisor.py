@@ -80,7 +80,7 @@ def test_a_process_that_outlives_its_parent_does_not_outlive_the_lab(cache: Path
 
 def test_a_hung_command_is_ended_at_its_limit(cache: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(LimitReached, match="0.5 s of wall-clock time") as caught:
+    with pytest.raises(LimitReached, match=r"0\.5 s of wall-clock time") as caught:
         supervise(DAEMON + "echo last words; sleep 60", limit_s=0.5)
     assert time.monotonic() - began < 10
     assert "last words" in caught.value.console
