@@ -69,6 +69,9 @@ def stop() -> None:
                     os.kill(pid, signal.SIGKILL)
         # Daemons are nobody's children: only the process table tells.
         time.sleep(0.01)
+    with contextlib.suppress(LabError):
+        # The daemon leaves the kernel's datapath for its next start.
+        _do("ovs-dpctl", "--timeout=5", "del-dp", "system@ovs-system")
     for path in RUN.glob("*"):
         path.unlink(missing_ok=True)
 

@@ -1,0 +1,105 @@
+"""The lab VM from inside: it has all that native asks for, and native leaves nothing in it."""
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from vm import lease, machine, native, openvswitch, places
+from vm.clock import Clock
+from vm.errors import LabError, LimitReached
+from vm.job import Job
+from vm.machine import Machine
+
+pytestmark = pytest.mark.lab
+
+
+def interfaces() -> set[str]:
+    return set(os.listdir("/sys/class/net"))
+
+
+def mounts() -> list[str]:
+    return Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+
+
+def processes() -> set[bytes]:
+    """Return the command lines of all processes; the kernel's own threads have none."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.add(path.read_bytes())
+    return found
+
+
+def run(script: str, *, limit_s: float = 60, **more: object) -> tuple[int, str]:
+    said: list[bytes] = []
+    job = Job(command=("sh", "-c", script), directory=places.CHECKOUT, limit_s=limit_s, **more)  # type: ignore[arg-type]
+    code = machine.run(job, Machine.NATIVE, said.append, progress=lambda *step: None)
+    return code, b"".join(said).decode()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_the_lab_kernel_lacks_nothing() -> None:
+    assert native.lacking() == []
+    assert machine.choose(Machine.NATIVE, None, usual=Clock.VIRTUAL)[0] is Machine.NATIVE
+
+
+def test_virtual_time_waits_without_waiting() -> None:
+    began = time.monotonic()
+    time.sleep(3600)
+    assert time.monotonic() - began == pytest.approx(3600, abs=0.01)
+
+
+def test_a_native_job_has_a_network_of_its_own_and_leaves_nothing() -> None:
+    before = interfaces(), mounts(), processes()
+    script = (
+        "ip link add v0 type veth peer name v1; ip link set v0 up; ip netns add n;"
+        "mount -t tmpfs x /mnt; setsid sleep 1000 & ls /sys/class/net; ip netns; exit 5"
+    )
+    code, said = run(script)
+    assert code == 5
+    assert set(said.split()) >= {"lo", "v0", "v1", "n"}
+    assert (interfaces(), mounts(), processes()) == before
+
+
+def test_a_native_job_that_hangs_is_ended_and_leaves_nothing() -> None:
+    before = interfaces(), mounts(), processes()
+    with pytest.raises(LimitReached):
+        run("ip link add v0 type dummy; setsid sleep 1000000 & sleep 1000000", limit_s=5)
+    assert (interfaces(), mounts(), processes()) == before
+    assert lease.sweep() == []
+
+
+def test_open_vswitch_switches_and_leaves_nothing() -> None:
+    before = interfaces(), processes()
+    with openvswitch.running():
+        subprocess.run(["ovs-vsctl", "--timeout=5", "add-br", "s"], check=True)
+        assert "s" in interfaces()
+        daemon = (openvswitch.RUN / "ovs-vswitchd.pid").read_text(encoding="ascii").strip()
+        threads = [path.read_text() for path in Path(f"/proc/{daemon}/task").glob("*/comm")]
+        # Without one it would drop the first packet of every flow.
+        assert any(name.startswith("handler") for name in threads)
+        with pytest.raises(LabError, match="runs here already"):
+            openvswitch.start()
+    assert (interfaces(), processes()) == before
+    assert list(openvswitch.RUN.iterdir()) == []
+
+
+def test_two_labs_side_by_side_each_have_their_own_open_vswitch() -> None:
+    script = (
+        "python3 -c 'import subprocess; from vm import openvswitch; openvswitch.start();"
+        'subprocess.run(["ovs-vsctl", "--timeout=5", "add-br", "mine"], check=True)\';'
+        "ls /sys/class/net"
+    )
+    with openvswitch.running():
+        code, said = run(script, environment={"PYTHONPATH": str(places.CHECKOUT)})
+        assert code == 0, said
+        assert "mine" in said
+        assert "mine" not in interfaces()
