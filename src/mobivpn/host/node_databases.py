@@ -56,12 +56,12 @@ BY_ROUTER = 2
 class DirectPair:
     """The direct associations with one peer, as far as this end may use them.
 
-    `inbound` may hold two generations while a pair is renewed; `outbound` is None as long as the
-    peer is not known to be able to decrypt.
+    `associations` are all that the kernel holds, of two generations while a pair is renewed.
+    `outbound` is the one that encrypts, None as long as the peer is not known to decrypt.
     """
 
     peer: NodeIdentity
-    inbound: tuple[SecurityAssociation, ...]
+    associations: tuple[SecurityAssociation, ...]
     outbound: SecurityAssociation | None
 
 
@@ -131,7 +131,7 @@ class NodeDatabases:
             yield tunnel.forward
             yield tunnel.backward
         for pair in pairs:
-            yield from pair.inbound
+            yield from pair.associations
             if pair.outbound is not None:
                 yield pair.outbound
 

@@ -1,0 +1,84 @@
+"""A mobile node [18d-f]."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from agents.driver import run_agent
+from agents.edge import Edge, configuration_of, epoch
+from agents.link_monitor import LinkFound, LinkMonitor
+from agents.mobility import speak_mobility
+from agents.neighbour_discovery import NeighbourDiscovery
+from mobivpn.host.effects import AnnounceAddress
+from mobivpn.host.mobile_node import MobileNodeHost
+from mobivpn.host.movement import SolicitRouters
+from mobivpn.host.node_databases import NodeDatabases
+from mobivpn.host.sa_endpoint import SaEndpoint
+from mobivpn.mip6.correspondent_node import CorrespondentNode
+from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.signalling.endpoint import SignallingEndpoint
+
+
+class Links:
+    """Link events and neighbour discovery of one node."""
+
+    def __init__(self, edge: Edge, core: MobileNodeHost) -> None:
+        self._core = core
+        self._monitor = LinkMonitor(edge.configuration.devices["links"])
+        self._discovery = NeighbourDiscovery()
+        self._hardware_address: dict[str, bytes] = {}
+        edge.driver.on_readable(self._monitor.file, self._link_changed)
+        edge.driver.on_readable(self._discovery.file, self._router_heard)
+        edge.driver.on_effect(SolicitRouters, self._solicit)
+        edge.driver.on_effect(AnnounceAddress, self._announce)
+
+    def _link_changed(self, now: float) -> Iterable[Any]:
+        effects: list[Any] = []
+        for change in self._monitor.read():
+            if isinstance(change, LinkFound):
+                self._hardware_address[change.device] = change.hardware_address
+                effects += self._core.link_found(change.device, change.hardware_address, now)
+            else:
+                effects += self._core.link_lost(change.device, now)
+        return effects
+
+    def _router_heard(self, now: float) -> Iterable[Any]:
+        return [
+            effect
+            for heard in self._discovery.read()
+            for effect in self._core.router_heard(
+                heard.device, heard.router, heard.prefixes, heard.lifetime_s, now
+            )
+        ]
+
+    def _solicit(self, effect: SolicitRouters) -> None:
+        self._discovery.solicit(effect.device)
+
+    def _announce(self, effect: AnnounceAddress) -> None:
+        self._discovery.announce(
+            effect.address, effect.device, self._hardware_address[effect.device]
+        )
+
+
+def main(arguments: list[str]) -> None:
+    """Run until SIGTERM."""
+    configuration = configuration_of(arguments)
+    company = configuration.company
+    me = company.node(configuration.name)
+    core = MobileNodeHost(
+        NodeDatabases(me, company, configuration.given, configuration.link_mtu),
+        MobileNode(me.external_home_address, os.urandom),
+        CorrespondentNode(os.urandom),
+        SaEndpoint(me, company, SignallingEndpoint(epoch(), [company.vcm])),
+    )
+    edge = Edge(configuration, core)
+    edge.on_applied(core.applied)
+    edge.speak(core, me.internal_home_address)
+    speak_mobility(edge.driver, core)
+    edge.driver.begin(core.started())
+    Links(edge, core)
+    edge.run([])
+
+
+if __name__ == "__main__":
+    run_agent(main)

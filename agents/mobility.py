@@ -1,0 +1,57 @@
+"""Join a core that speaks Mobile IPv6 to the mobility socket."""
+
+import logging
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+from typing import Any, Protocol
+
+from agents.driver import Driver
+from agents.mobility_socket import MobilitySocket
+from mobivpn.host.node_databases import BY_HOME_AGENT_MARK
+from mobivpn.mip6 import codec
+from mobivpn.mip6.effects import SendMobility
+
+log = logging.getLogger(__name__)
+
+
+class MobilityCore(Protocol):
+    """A core that takes mobility headers."""
+
+    def mobility_received(
+        self,
+        data: bytes,
+        source: IPv6Address,
+        destination: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+    ) -> Iterable[Any]: ...
+
+
+def speak_mobility(driver: Driver, core: MobilityCore) -> None:
+    """Let `core` send and receive mobility headers."""
+    mobility = MobilitySocket()
+
+    def send(effect: SendMobility) -> None:
+        data = codec.encode(effect.message, effect.source, effect.destination)
+        mark = BY_HOME_AGENT_MARK if effect.via_home_agent else 0
+        try:
+            mobility.send(data, effect.source, effect.destination, mark)
+        except OSError as error:
+            # As good as lost on the way; sending again is the core's business.
+            log.info("%s to %s: %s", type(effect.message).__name__, effect.destination, error)
+
+    def received(now: float) -> Iterable[Any]:
+        return [
+            effect
+            for datagram in mobility.read()
+            for effect in core.mobility_received(
+                datagram.data,
+                datagram.source,
+                datagram.destination,
+                datagram.care_of_address,
+                now,
+            )
+        ]
+
+    driver.on_effect(SendMobility, send)
+    driver.on_readable(mobility.file, received)

@@ -1,0 +1,263 @@
+"""A mobile node [18d-f]: movement, Mobile IPv6 and the VCM's pairs behind one set of inputs.
+
+Each cause changes what the parts know; `_settle` then derives what the kernel should hold, and the
+effect is the difference. An order between effects exists where the protocol demands one: the state
+of a binding stands before the binding update leaves, an inbound SA before its acknowledgement.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv6Address, IPv6Network
+
+from mobivpn.clock import earliest
+from mobivpn.errors import MalformedError
+from mobivpn.host import sa_endpoint
+from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
+from mobivpn.host.node_databases import Bindings, NodeDatabases
+from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
+from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.mip6 import codec, effects
+from mobivpn.mip6.correspondent_node import CorrespondentNode
+from mobivpn.mip6.effects import BindingChanged, RegistrationChanged, SendMobility
+from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit
+from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED
+from mobivpn.signalling.exchange import SendSignal
+
+Effect = Apply | AnnounceAddress | Record | SendMobility | SendSignal | SolicitRouters
+
+HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate
+"""The rest a node hears as a mobile node."""
+
+
+class MobileNodeHost:
+    """One mobile node; `mobility` and `correspondent` are its two roles in Mobile IPv6."""
+
+    def __init__(
+        self,
+        databases: NodeDatabases,
+        mobility: MobileNode,
+        correspondent: CorrespondentNode,
+        endpoint: SaEndpoint,
+    ) -> None:
+        self._databases = databases
+        self._me, self._company = databases.me, databases.company
+        self._movement = Movement(self._company.vpn_prefix)
+        self._mobility = mobility
+        self._correspondent = correspondent
+        self._endpoint = endpoint
+        self._place: Place = Detached()
+        self._away = False
+        self._announced: set[IPv6Address] = set()
+        self._optimised: set[IPv6Address] = set()
+        self._care_of_address_by_peer: dict[IPv6Address, IPv6Address] = {}
+        self._held: Databases = ()
+
+    @property
+    def deadline(self) -> float | None:
+        """The earliest deadline of all parts (s)."""
+        parts = (self._movement, self._mobility, self._correspondent, self._endpoint)
+        return earliest(part.deadline for part in parts)
+
+    def started(self) -> list[Effect]:
+        """The host is up: from now on nothing leaves it that no policy allows."""
+        return self._settle()
+
+    # Links
+
+    def link_found(self, device: str, hardware_address: bytes, now: float) -> list[Effect]:
+        """A link can carry packets."""
+        return [*self._movement.link_found(device, hardware_address, now)]
+
+    def link_lost(self, device: str, now: float) -> list[Effect]:
+        """A link is gone: VPN traffic is protected or dropped until the next one is known."""
+        self._movement.link_lost(device)
+        return self._moved(now)
+
+    def router_heard(
+        self,
+        device: str,
+        router: IPv6Address,
+        prefixes: Iterable[IPv6Network],
+        lifetime_s: float,
+        now: float,
+    ) -> list[Effect]:
+        """A router has told which link this is."""
+        self._movement.router_advertised(device, router, prefixes, lifetime_s)
+        return self._moved(now)
+
+    def _moved(self, now: float) -> list[Effect]:
+        before, self._place = self._place, self._movement.place
+        if self._place == before:
+            return []
+        if isinstance(self._place, Inside):
+            return self._came_home(self._place, now)
+        if isinstance(self._place, Outside):
+            return self._attached_outside(self._place, now)
+        return [
+            *self._carry_on(self._mobility.care_of_address_changed(None, now), now),
+            *self._settle(),
+        ]
+
+    def _attached_outside(self, place: Outside, now: float) -> list[Effect]:
+        carried: list[Effect] = [*self._settle()]
+        if not self._away:
+            self._away = True
+            self._endpoint.went_outside()
+            carried.append(Record("mn_left", details={"device": place.device}))
+        carried.append(
+            Record("care_of_address", details={"care_of_address": str(place.care_of_address)})
+        )
+        carried += self._carry_on(
+            self._mobility.care_of_address_changed(place.care_of_address, now), now
+        )
+        # Registered once; after that every movement tells them by itself.
+        for peer, authorisation in (
+            (self._company.home_agent, HOME),
+            (self._company.security_gateway, PROTECTED),
+        ):
+            carried += self._carry_on(self._mobility.register(peer, authorisation, now), now)
+        return carried
+
+    def _came_home(self, place: Inside, now: float) -> list[Effect]:
+        """Go back to "no IPsec"; tell the neighbours, and sg from the internal address."""
+        carried: list[Effect] = []
+        for peer in [self._company.home_agent, self._company.security_gateway]:
+            carried += self._carry_on(self._mobility.forget(peer), now)
+        carried += self._carry_on(self._mobility.care_of_address_changed(None, now), now)
+        carried += self._from_endpoint(self._endpoint.came_inside(), now)
+        for node in self._company.nodes:
+            carried += self._carry_on(
+                self._correspondent.forget(node.external_home_address, now), now
+            )
+        carried += self._settle()
+        carried.append(AnnounceAddress(self._me.internal_home_address, place.device))
+        carried.append(Record("mn_inside", details={"device": place.device}))
+        if self._away:
+            self._away = False
+            carried += self._carry_on(
+                self._mobility.deregister_inside(
+                    self._company.security_gateway_inside, self._me.internal_home_address, now
+                ),
+                now,
+            )
+        return carried
+
+    # Mobile IPv6
+
+    def mobility_received(
+        self,
+        data: bytes,
+        source: IPv6Address,
+        destination: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+    ) -> list[Effect]:
+        """A mobility header for this host; a malformed one is dropped."""
+        try:
+            message = codec.decode(data)
+        except MalformedError as error:
+            return [Record("mobility_dropped", details={"reason": error.reason})]
+        if isinstance(message, HEARD_AS_CORRESPONDENT):
+            given = self._correspondent.message_received(
+                message, source, destination, now, care_of_address
+            )
+        else:
+            given = self._mobility.message_received(message, source, destination, now)
+        return self._carry_on(given, now)
+
+    def _carry_on(self, given: Iterable[effects.Effect], now: float) -> list[Effect]:
+        carried: list[Effect] = []
+        for effect in given:
+            if isinstance(effect, RegistrationChanged):
+                carried += self._registration_changed(effect)
+            elif isinstance(effect, BindingChanged):
+                carried += self._binding_changed(effect, now)
+            elif isinstance(effect, SendMobility):
+                carried.append(effect)
+        return carried
+
+    def _registration_changed(self, change: RegistrationChanged) -> list[Effect]:
+        if change.home_address != self._me.external_home_address:
+            return []
+        # sg had no binding to lose and no better way exists: data goes right behind the update.
+        optimised = change.optimised or (
+            change.announced and change.peer == self._company.security_gateway
+        )
+        for peers, member in ((self._announced, change.announced), (self._optimised, optimised)):
+            if member:
+                peers.add(change.peer)
+            else:
+                peers.discard(change.peer)
+        details = {"peer": str(change.peer), "phase": change.phase.value}
+        return [*self._settle(), Record("registration", details=details)]
+
+    def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
+        peer = change.home_address
+        if change.care_of_address is None:
+            self._care_of_address_by_peer.pop(peer, None)
+            return self._settle()
+        moved = self._care_of_address_by_peer.get(peer) != change.care_of_address
+        self._care_of_address_by_peer[peer] = change.care_of_address
+        details = {"peer": str(peer), "care_of_address": str(change.care_of_address)}
+        carried: list[Effect] = [*self._settle(), Record("binding", "218", details)]
+        if moved:
+            carried += self._carry_on(self._mobility.peer_moved(peer, now), now)
+        return carried
+
+    # Direct pairs
+
+    def datagram_received(self, source: IPv6Address, payload: bytes, now: float) -> list[Effect]:
+        """A message of the VCM (206 to 212)."""
+        return self._from_endpoint(self._endpoint.datagram_received(source, payload, now), now)
+
+    def applied(self, token: str, refused: str | None, now: float) -> list[Effect]:
+        """The kernel has taken, or refused, what a pair needs."""
+        return self._from_endpoint(self._endpoint.applied(token, refused, now), now)
+
+    def pair_idle(self, peer: IPv6Address, idle_s: float, now: float) -> list[Effect]:
+        """The associations with a peer have carried nothing for a while."""
+        return self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
+
+    def timer_expired(self, now: float) -> list[Effect]:
+        """Something of the parts is due."""
+        return [
+            *self._movement.timer_expired(now),
+            *self._carry_on(self._mobility.timer_expired(now), now),
+            *self._carry_on(self._correspondent.timer_expired(now), now),
+            *self._from_endpoint(self._endpoint.timer_expired(now), now),
+        ]
+
+    def _from_endpoint(self, given: Iterable[sa_endpoint.Effect], now: float) -> list[Effect]:
+        carried: list[Effect] = []
+        for effect in given:
+            match effect:
+                case Settle(token):
+                    carried += self._settle(token)
+                case PairSwitched(peer):
+                    carried += self._carry_on(
+                        self._mobility.register(peer.external_home_address, CORRESPONDENT, now),
+                        now,
+                    )
+                case PairEnded(peer):
+                    carried += self._carry_on(
+                        self._mobility.forget(peer.external_home_address), now
+                    )
+                case _:
+                    carried.append(effect)
+        return carried
+
+    def _settle(self, token: str | None = None) -> list[Effect]:
+        """Bring the kernel to what the parts know now; with a token, even if nothing changes."""
+        wanted = self._databases.at(
+            self._place,
+            Bindings(
+                announced=frozenset(self._announced),
+                optimised=frozenset(self._optimised),
+                peers=tuple(sorted(self._care_of_address_by_peer.items())),
+            ),
+            self._endpoint.pairs,
+        )
+        changes = difference(self._held, wanted)
+        self._held = wanted
+        return [Apply(changes, token)] if changes or token is not None else []

@@ -1,0 +1,166 @@
+"""The security gateway's host [20]: bindings of the nodes outside, and who has to be told of them.
+
+The detector, the gateway's other half, runs in the Ryu process; the two talk over a local socket.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from mobivpn.clock import earliest
+from mobivpn.errors import MalformedError
+from mobivpn.host.effects import Apply, Record
+from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.mip6 import codec, effects
+from mobivpn.mip6.correspondent_node import CorrespondentNode
+from mobivpn.mip6.effects import BindingChanged, SendMobility
+from mobivpn.signalling.endpoint import SignallingEndpoint
+from mobivpn.signalling.exchange import Delivered, SendSignal
+from mobivpn.signalling.messages import NodeAbsent, NodePresent, PairWithdrawn, Request
+
+
+@dataclass(frozen=True, slots=True)
+class TellDetector:
+    """Tell the detector that a node is outside, or (no external home address) inside again."""
+
+    internal_home_address: IPv6Address
+    external_home_address: IPv6Address | None
+    care_of_address: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TellDetectorOfPair:
+    """Tell the detector that two nodes are not direct any more."""
+
+    first: IPv6Address
+    second: IPv6Address
+
+
+Effect = Apply | Record | SendMobility | SendSignal | TellDetector | TellDetectorOfPair
+
+
+class SecurityGateway:
+    """sg as a correspondent with associations, and as the one who tells r22 and the detector."""
+
+    def __init__(
+        self,
+        databases: GatewayDatabases,
+        correspondent: CorrespondentNode,
+        signalling: SignallingEndpoint,
+    ) -> None:
+        self._databases = databases
+        self._company = databases.company
+        self._correspondent = correspondent
+        self._signalling = signalling
+        self._outside: dict[str, IPv6Address | None] = {}
+        self._held: Databases = ()
+
+    @property
+    def deadline(self) -> float | None:
+        """The earliest deadline of all parts (s)."""
+        return earliest((self._correspondent.deadline, self._signalling.deadline))
+
+    def started(self) -> list[Effect]:
+        """The host is up: install what always stands."""
+        return self._settle()
+
+    def mobility_received(
+        self,
+        data: bytes,
+        source: IPv6Address,
+        destination: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+    ) -> list[Effect]:
+        """A mobility header for this host; a malformed one is dropped."""
+        try:
+            message = codec.decode(data)
+        except MalformedError as error:
+            return [Record("mobility_dropped", details={"reason": error.reason})]
+        given = self._correspondent.message_received(
+            message, source, destination, now, care_of_address
+        )
+        return self._carry_on(given, now)
+
+    def datagram_received(self, source: IPv6Address, payload: bytes, now: float) -> list[Effect]:
+        """A message of the VCM, or an answer of r22 or the VCM."""
+        carried: list[Effect] = []
+        for effect in self._signalling.datagram_received(source, payload):
+            if isinstance(effect, SendSignal):
+                carried.append(effect)
+            elif isinstance(effect, Delivered) and isinstance(effect.message, PairWithdrawn):
+                carried.append(TellDetectorOfPair(effect.message.first, effect.message.second))
+        return carried
+
+    def notice_given(self, notice: Request, now: float) -> list[Effect]:
+        """The detector has something to tell the VCM (202)."""
+        return self._request(self._company.vcm, notice, now)
+
+    def timer_expired(self, now: float) -> list[Effect]:
+        """Bindings are over, or requests have to be sent again."""
+        carried = self._carry_on(self._correspondent.timer_expired(now), now)
+        again = self._signalling.timer_expired(now)
+        return [*carried, *(effect for effect in again if isinstance(effect, SendSignal))]
+
+    def _carry_on(self, given: list[effects.Effect], now: float) -> list[Effect]:
+        carried: list[Effect] = []
+        for effect in given:
+            if isinstance(effect, BindingChanged):
+                carried += self._binding_changed(effect, now)
+            elif isinstance(effect, SendMobility):
+                carried.append(effect)
+        return carried
+
+    def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
+        node = self._company.node_at(change.home_address)
+        if node is None:
+            return []
+        if change.own_address == self._company.security_gateway_inside:
+            return self._returned(node, now)
+        return self._left(node, change.care_of_address, now)
+
+    def _left(
+        self, node: NodeIdentity, care_of_address: IPv6Address | None, now: float
+    ) -> list[Effect]:
+        """A binding of an external home address; without one, the home agent knows the way."""
+        absent = [] if node.name in self._outside else self._tell_router(NodeAbsent, node, now)
+        self._outside[node.name] = care_of_address
+        return [
+            *self._settle(),
+            *absent,
+            TellDetector(node.internal_home_address, node.external_home_address, care_of_address),
+            Record(
+                "sg_binding_changed",
+                details={"node": node.name, "care_of_address": str(care_of_address)},
+            ),
+        ]
+
+    def _returned(self, node: NodeIdentity, now: float) -> list[Effect]:
+        """A node has told us from inside that it is there; repeated, it changes nothing."""
+        if node.name not in self._outside:
+            return []
+        del self._outside[node.name]
+        self._correspondent.forget(node.external_home_address, now)
+        return [
+            *self._settle(),
+            *self._tell_router(NodePresent, node, now),
+            TellDetector(node.internal_home_address, None),
+            Record("sg_node_returned", details={"node": node.name}),
+        ]
+
+    def _tell_router(
+        self, kind: type[NodeAbsent] | type[NodePresent], node: NodeIdentity, now: float
+    ) -> list[Effect]:
+        message = kind(node.internal_home_address)
+        return self._request(self._company.internal_router, message, now)
+
+    def _request(self, peer: IPv6Address, message: Request, now: float) -> list[Effect]:
+        given = self._signalling.request(peer, message, now)
+        return [effect for effect in given if isinstance(effect, SendSignal)]
+
+    def _settle(self) -> list[Effect]:
+        wanted = self._databases.at(self._outside)
+        changes = difference(self._held, wanted)
+        self._held = wanted
+        return [Apply(changes)] if changes else []
