@@ -6,6 +6,7 @@ output; all that is said on the way goes to standard error.
 """
 
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -183,6 +184,9 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
     os.chdir(places.CHECKOUT)
     import pytest
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # pytest takes its own exception as an order to end, any other as a fault in itself.
+        signal.signal(number, lambda number, _: pytest.exit("terminated", 128 + number))
     # A checkout that this user cannot write to has no place for pytest's cache.
     cache = [] if os.access(places.CHECKOUT, os.W_OK) else ["-p", "no:cacheprovider"]
     sys.exit(int(pytest.main(["-p", "vm.pytest_lab", *cache, *arguments])))
