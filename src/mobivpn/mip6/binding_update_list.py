@@ -126,14 +126,12 @@ class Entry:
         )
 
     def _authorisation(self) -> tuple[TokenAuthorisation | None, bytes | None]:
-        match self.authorisation:
-            case IpsecAuthorisation():
-                return None, None
-            case StaticAuthorisation(key):
-                return None, key
-            case RoutabilityAuthorisation():
-                tokens = self.routability.authorisation(deletion=self.is_deletion)
-                return tokens, tokens.binding_management_key
+        if isinstance(self.authorisation, RoutabilityAuthorisation):
+            tokens = self.routability.authorisation(deletion=self.is_deletion)
+            return tokens, tokens.binding_management_key
+        if isinstance(self.authorisation, StaticAuthorisation):
+            return None, self.authorisation.binding_management_key
+        return None, None
 
 
 @dataclass(slots=True)

@@ -240,7 +240,7 @@ class Network:
 def two_nodes(
     network: Network, settings: MobileNodeSettings | None = None
 ) -> tuple[Host, Host, Host]:
-    """Return two nodes outside, registered nowhere yet but asked to be everywhere, and a gateway."""
+    """Return two nodes outside that have just been asked to register, and a gateway."""
     first, second = network.add_node(1, settings), network.add_node(2, settings)
     gateway = network.add(
         GATEWAY,

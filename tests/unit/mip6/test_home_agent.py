@@ -1,0 +1,184 @@
+"""The home agent's decisions (mobivpn.mip6.home_agent)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
+from mobivpn.mip6.home_agent import HomeAgent, HomeAgentSettings
+from mobivpn.mip6.messages import (
+    BindingAcknowledgement,
+    BindingRefreshRequest,
+    BindingUpdate,
+    Status,
+)
+
+AGENT = IPv6Address("2001:db8:ee::1")
+PREFIX = IPv6Network("2001:db8:ee::/64")
+NODE = IPv6Address("2001:db8:ee::d1")
+OTHER = IPv6Address("2001:db8:ee::d2")
+HERE = IPv6Address("2001:db8:1::d1")
+THERE = IPv6Address("2001:db8:2::d1")
+
+
+def agent(**settings: object) -> HomeAgent:
+    made = replace(HomeAgentSettings(), **settings)  # type: ignore[arg-type]
+    return HomeAgent(AGENT, PREFIX, made)
+
+
+def update(sequence: int, lifetime_s: int = 600, care_of: IPv6Address | None = HERE, **more: bool):
+    made = BindingUpdate(
+        sequence, lifetime_s, home_registration=True, alternate_care_of_address=care_of
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def receive(
+    home_agent: HomeAgent,
+    message: BindingUpdate,
+    now: float = 0.0,
+    *,
+    home: IPv6Address = NODE,
+    care_of: IPv6Address | None = HERE,
+) -> list[Effect]:
+    return home_agent.message_received(message, home, AGENT, now, care_of_address=care_of)
+
+
+def answer(effects: Sequence[Effect]) -> BindingAcknowledgement:
+    (sent,) = (effect for effect in effects if isinstance(effect, SendMobility))
+    assert isinstance(sent.message, BindingAcknowledgement)
+    return sent.message
+
+
+def test_a_home_registration_binds_before_it_is_acknowledged():
+    changed, sent = receive(agent(), update(1))
+    assert changed == BindingChanged(NODE, HERE, 600, AGENT)
+    assert sent == SendMobility(AGENT, NODE, BindingAcknowledgement(0, 1, 600), HERE)
+
+
+def test_a_lifetime_is_capped_and_refresh_advice_is_shorter_than_it():
+    home_agent = agent(longest_lifetime_s=402, refresh_advice_s=200)
+    acknowledgement = answer(receive(home_agent, update(1)))
+    assert (acknowledgement.lifetime_s, acknowledgement.refresh_advice_s) == (400, 200)
+    assert answer(receive(home_agent, update(2, 100))).refresh_advice_s is None
+
+
+def test_an_update_that_wants_no_acknowledgement_gets_none():
+    effects = receive(agent(), update(1, acknowledge=False))
+    assert effects == [BindingChanged(NODE, HERE, 600, AGENT)]
+
+
+def test_a_binding_expires():
+    home_agent = agent()
+    receive(home_agent, update(1))
+    assert home_agent.deadline == 600.0
+    assert home_agent.timer_expired(600.0) == [BindingChanged(NODE, None, 0, AGENT)]
+    assert home_agent.binding(NODE) is None
+
+
+def test_a_node_that_is_home_again_deletes_its_binding_from_its_home_address():
+    home_agent = agent()
+    receive(home_agent, update(1))
+    changed, sent = receive(home_agent, update(2, 0, None), 1.0, care_of=None)
+    assert changed == BindingChanged(NODE, None, 0, AGENT)
+    assert sent == SendMobility(AGENT, NODE, BindingAcknowledgement(0, 2, 0), None)
+
+
+def test_a_deletion_without_a_binding_is_refused():
+    effects = receive(agent(), update(1, 0))
+    assert answer(effects).status == Status.NOT_HOME_AGENT_FOR_THIS_NODE
+
+
+@pytest.mark.parametrize(
+    ("home", "care_of", "status"),
+    [
+        ("2001:db8:5::5", HERE, Status.NOT_HOME_SUBNET),
+        (OTHER, HERE, Status.NOT_HOME_AGENT_FOR_THIS_NODE),
+        (NODE, IPv6Address("ff02::1"), Status.INVALID_CARE_OF_ADDRESS),
+        (NODE, IPv6Address("fe80::1"), Status.INVALID_CARE_OF_ADDRESS),
+    ],
+)
+def test_what_this_home_agent_does_not_serve_is_refused_with_the_reason(
+    home: str, care_of: IPv6Address, status: Status
+):
+    home_agent = agent(served=frozenset({NODE}))
+    effects = receive(home_agent, update(1, care_of=care_of), home=IPv6Address(home))
+    assert answer(effects).status == status
+    assert len(effects) == 1
+
+
+def test_another_nodes_home_address_is_no_care_of_address():
+    home_agent = agent()
+    receive(home_agent, update(1))
+    effects = receive(home_agent, update(1, care_of=NODE), home=OTHER, care_of=NODE)
+    assert answer(effects).status == Status.INVALID_CARE_OF_ADDRESS
+
+
+def test_a_stale_update_is_answered_with_the_last_number_and_changes_nothing():
+    home_agent = agent()
+    receive(home_agent, update(9))
+    effects = receive(home_agent, update(8, care_of=THERE))
+    acknowledgement = answer(effects)
+    assert (acknowledgement.status, acknowledgement.sequence) == (135, 9)
+    assert len(effects) == 1
+    binding = home_agent.binding(NODE)
+    assert binding is not None
+    assert binding.care_of_address == HERE
+
+
+def test_a_home_registration_cannot_become_another_kind():
+    home_agent = agent()
+    receive(home_agent, update(1))
+    effects = receive(home_agent, update(2, home_registration=False))
+    assert answer(effects).status == Status.REGISTRATION_TYPE_CHANGE_DISALLOWED
+
+
+def test_a_full_cache_refuses_new_nodes_only():
+    home_agent = agent(capacity=1)
+    receive(home_agent, update(1))
+    effects = receive(home_agent, update(1, care_of=THERE), home=OTHER, care_of=THERE)
+    assert answer(effects).status == Status.INSUFFICIENT_RESOURCES
+    assert answer(receive(home_agent, update(2, care_of=THERE))).status == Status.ACCEPTED
+
+
+def test_other_messages_are_dropped_and_counted():
+    home_agent = agent()
+    assert home_agent.message_received(BindingRefreshRequest(), NODE, AGENT, 0.0) == []
+    assert home_agent.message_received(update(1), NODE, OTHER, 0.0) == []
+    assert receive(home_agent, update(1), home=IPv6Address("ff02::1")) == []
+    assert receive(home_agent, update(1, home_registration=False)) == []
+    assert home_agent.dropped == {
+        "not-for-a-home-agent": 1,
+        "misdirected": 1,
+        "bad-home-address": 1,
+        "not-a-home-registration": 1,
+    }
+
+
+def test_a_first_binding_waits_for_duplicate_address_detection():
+    home_agent = agent(detect_duplicates=True)
+    assert receive(home_agent, update(1)) == [DetectDuplicate(NODE)]
+    # Sent again, the update only takes the place of the first.
+    assert receive(home_agent, update(2), 0.5) == []
+    changed, sent = home_agent.duplicate_detected(NODE, False, 1.0)
+    assert changed == BindingChanged(NODE, HERE, 600, AGENT)
+    assert answer([sent]).sequence == 2
+    # A movement does not try again.
+    assert answer(receive(home_agent, update(3, care_of=THERE), 2.0)).status == Status.ACCEPTED
+
+
+def test_a_duplicate_on_the_home_link_refuses_the_registration():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(1))
+    effects = home_agent.duplicate_detected(NODE, True, 1.0)
+    assert answer(effects).status == Status.DUPLICATE_ADDRESS_DETECTION_FAILED
+    assert home_agent.binding(NODE) is None
+
+
+def test_a_deletion_ends_the_wait_for_duplicate_address_detection():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(1))
+    assert answer(receive(home_agent, update(2, 0))).status == Status.ACCEPTED
+    assert home_agent.duplicate_detected(NODE, False, 1.0) == []
