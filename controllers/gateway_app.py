@@ -72,7 +72,7 @@ class GatewayApp(app_manager.RyuApp):
             mobile_nodes=frozenset(map(IPv6Address, mine.mobile_nodes)),
             infrastructure=frozenset(map(IPv6Address, mine.infrastructure)),
             idle_timeout_s=mine.idle_timeout_s,
-            next_departure=time.time_ns(),
+            next_departure=time.time_ns() // 1000,
         )
         self._log = EventLog(Path(mine.event_log), "sg")
         path = Path(mine.socket)

@@ -173,6 +173,38 @@ def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
     return routes
 
 
+def _neighbours(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
+    """Return (address, own interface, the other's) for the links between routers, by host.
+
+    Routers that have talked for years know each other; without this, the first packet of a run
+    would wait for neighbour discovery on each of these links.
+    """
+    company = plan.company
+    ends = [
+        (
+            ("inet", "inet-sg", plan.gateway_router),
+            ("sg", "sg-ext", company.security_gateway),
+        ),
+        (("inet", "inet-ha", plan.home_router), ("ha", "ha-eth0", company.home_agent)),
+        (
+            ("r22", "r22-sg", company.internal_router),
+            ("sg", "sg-lan", company.security_gateway_inside),
+        ),
+        (("r22", "r22-lan", plan.internal_router_lan), ("vcm", "vcm-eth0", company.vcm)),
+        *(
+            (
+                ("inet", f"inet-{network.name}", network.uplink[1]),
+                (network.name, f"{network.name}-up", network.uplink[2]),
+            )
+            for network in plan.access
+        ),
+    ]
+    neighbours: dict[str, list[tuple[str, str, str]]] = {}
+    for one, other in (*ends, *(pair[::-1] for pair in ends)):
+        neighbours.setdefault(one[0], []).append((str(other[2]), one[1], other[1]))
+    return neighbours
+
+
 def _shaped(plan: Plan) -> dict[str, list[tuple[str, str]]]:
     """Return (interface, link profile) by host; "" is the root namespace with the switches."""
     shaped = {
@@ -207,6 +239,7 @@ def configure(
 ) -> None:
     """Give every host its addresses, routes and link profiles: one shell per host."""
     addresses, routes, shaped = _addresses(plan), _routes(plan, inner_mtu), _shaped(plan)
+    neighbours = _neighbours(plan)
     for host in net.hosts:
         devices = [str(i) for i in host.intfList() if str(i) != "lo"]
         ip = [
@@ -214,6 +247,10 @@ def configure(
             *(f"link set {device} up" for device in ("lo", *devices)),
             *(f"address add {a} dev {d} nodad" for d, a in addresses.get(host.name, [])),
             *(f"route add {route}" for route in routes.get(host.name, [])),
+            *(
+                f"neighbour add {address} lladdr {fixed_mac(far)} dev {device} nud permanent"
+                for address, device, far in neighbours.get(host.name, [])
+            ),
             *_source_filter(plan, host.name),
         ]
         in_host(host, _batch("ip -6", ip) + _batch("tc", _qdiscs(shaped.get(host.name, []), links)))
