@@ -28,6 +28,8 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
     "TERM": "dumb",
+    # Not /tmp, where other users' files may be in the way.
+    "TMPDIR": "/run/tmp",
     "TZ": "UTC",
 }
 
@@ -67,7 +69,7 @@ def script(job: Job) -> str:
         # The kernel hands what it does not know of its command line to its first process.
         "unset LAB_RUN LAB_TERMINAL OLDPWD mem uml_dir",
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
-        'mkdir -p "$HOME"',
+        'mkdir -p "$HOME" "$TMPDIR"',
         f"cd {shlex.quote(str(job.directory))} || exit 127",
         f"exec {shlex.join(job.command)}",
     )

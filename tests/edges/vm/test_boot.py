@@ -1,9 +1,11 @@
 """A job in a real lab VM: what goes in, what comes out, that nothing stays."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -201,3 +203,40 @@ def test_two_vms_at_once_do_not_disturb_each_other(
     for thread in threads:
         thread.join()
     assert codes == {11: 11, 22: 22}
+
+
+ORDINARY = """
+import sys
+from pathlib import Path
+from vm import boot, lease
+from vm.job import Job
+folder = Path(sys.argv[1])
+script = f"id -u; mktemp > {folder}/made; ip link add v0 type veth && echo linked"
+job = Job(command=("sh", "-c", script), directory=Path("/"), writable=(folder,), memory_mib=512)
+with lease.hold() as held:
+    sys.exit(boot.run(job, folder / "linux", sys.stdout.buffer.write, held=held))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_is_root_in_the_lab(lab_kernel: Path) -> None:
+    nobody = 65534
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        os.chown(folder, nobody, nobody)
+        shutil.copy(lab_kernel, folder / "linux")
+        package = Path(shutil.copytree(places.CHECKOUT / "vm", folder / "vm"))
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", ORDINARY, folder],
+            cwd=package.parent,
+            env={"XDG_CACHE_HOME": str(folder / "cache"), "PATH": os.environ["PATH"]},
+            user=nobody,
+            group=nobody,
+            extra_groups=(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("0\nlinked\n", "")
+        assert (folder / "made").stat().st_uid == nobody
+        assert (folder / "made").read_text().startswith("/run/tmp/")

@@ -14,15 +14,19 @@ def job(*command: str, **more: object) -> Job:
     return Job(command=command, directory=Path("/"), **more)  # type: ignore[arg-type]
 
 
+def home(folder: Path) -> dict[str, str]:
+    return {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+
+
 def test_a_job_gets_its_arguments_as_they_are(tmp_path: Path) -> None:
     hard = ["a b", "it's", '"x"', "$HOME", "*", "", "new\nline", "\\"]
-    text = script(job("printf", "[%s]", *hard, environment={"HOME": str(tmp_path / "home")}))
+    text = script(job("printf", "[%s]", *hard, environment=home(tmp_path)))
     said = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
     assert said.stdout == "".join(f"[{argument}]" for argument in hard)
 
 
 def test_a_job_gets_no_variable_of_the_users(tmp_path: Path) -> None:
-    text = script(job("env", environment={"HOME": str(tmp_path), "NAME": "a 'value'"}))
+    text = script(job("env", environment={**home(tmp_path), "NAME": "a 'value'"}))
     said = subprocess.run(
         ["sh", "-c", text], capture_output=True, text=True, check=True, env={"LAB_RUN": "/x"}
     )
@@ -33,7 +37,7 @@ def test_a_job_gets_no_variable_of_the_users(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_directory_is_not_there_fails(tmp_path: Path) -> None:
-    nowhere = Job(command=("true",), directory=tmp_path / "no", environment={"HOME": str(tmp_path)})
+    nowhere = Job(command=("true",), directory=tmp_path / "no", environment=home(tmp_path))
     done = subprocess.run(["sh", "-c", script(nowhere)], capture_output=True, check=False)
     assert done.returncode == 127
 
