@@ -1,7 +1,8 @@
 """One capture per link, whole packets, as pcapng: what is on the wire is what is measured.
 
-Which interface stands for a link is the table below; a mobile node's link keeps its name when the
-node moves, and its pieces become one file at the end.
+Which interface stands for a link is the table below: never one on which ESP or a tunnel ends, since
+Linux shows what it has taken out of a tunnel on the same interface once more, as if it had been on
+the wire. A mobile node's link is captured at its far end; its pieces become one file at the end.
 """
 
 import subprocess
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.programs import TestbedError
+from topologies.topo import far_end
+
+ROOT = ""
+"""The namespace of the switches."""
 
 INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     "fs": ("fs", "fs-eth0"),
@@ -23,16 +28,14 @@ INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     "r22-lan": ("r22", "r22-lan"),
     "r22-sg": ("r22", "r22-sg"),
     "sg-lan": ("sg", "sg-lan"),
-    "sg-ext": ("sg", "sg-ext"),
-    "ha": ("ha", "ha-eth0"),
+    "sg-ext": ("inet", "inet-sg"),
+    "ha": ("inet", "inet-ha"),
     "uplink-wifi1": ("wifi1", "wifi1-up"),
     "uplink-wifi2": ("wifi2", "wifi2-up"),
     "uplink-cell": ("cell", "cell-up"),
-    "mn1": ("mn1", "mn1-eth0"),
-    "mn2": ("mn2", "mn2-eth0"),
-    "mn3": ("mn3", "mn3-eth0"),
+    **{node: (ROOT, far_end(node)) for node in ("mn1", "mn2", "mn3")},
 }
-"""(host, interface) by link; for a mobile node, the interface that it begins with."""
+"""(host, interface) by link."""
 
 BUFFER_MIB = 4
 READY_WITHIN_S = 20.0
@@ -61,9 +64,9 @@ class Captures:
         for pieces in self._pieces.values():
             _wait_for_begin(pieces[-1])
 
-    def continue_on(self, link: str, interface: str) -> None:
-        """Go on with a link on another interface of its host, before that carries a packet."""
-        self._begin(link, INTERFACE_BY_LINK[link][0], interface)
+    def continue_on(self, link: str) -> None:
+        """Go on with a link whose interface is a new one now, before that carries a packet."""
+        self._begin(link, *INTERFACE_BY_LINK[link])
         _wait_for_begin(self._pieces[link][-1])
 
     def stop(self) -> None:

@@ -102,8 +102,8 @@ class Testbed:
         self._write_keys()
 
     def host(self, name: str) -> Any:
-        """Return a Mininet node."""
-        return self.net.get(name)
+        """Return a Mininet node, or for "" the root namespace, where the switches are."""
+        return self.net.get(name) if name else _Root()
 
     def _build(self) -> None:
         setLogLevel("error")
@@ -122,9 +122,7 @@ class Testbed:
             self.net,
             self.links,
             lambda event, node, network: self.record(event, node, network=network),
-            before_up=lambda node, interface: (
-                captures.continue_on(node, interface) if interface != f"{node}-eth0" else None
-            ),
+            on_new_link=captures.continue_on,
         )
         self._start_radvd()
         self._start_agents()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from mininet.net import Mininet
 
 from topologies.links import IDEAL, LAN, LinkProfile
-from topologies.topo import far_end, fixed_mac, in_host
+from topologies.topo import far_end, fixed_mac, in_host, keep_qdiscs
 
 Observer = Callable[[str, str, str], None]
 """Called with (event, node, network) at the moment of link_down and link_up."""
@@ -25,12 +25,12 @@ class Attachment:
         net: Mininet,
         links: Mapping[str, LinkProfile],
         observe: Observer,
-        before_up: Callable[[str, str], None] = lambda node, interface: None,
+        on_new_link: Callable[[str], None] = lambda node: None,
     ) -> None:
         self._net = net
         self._links = links
         self._observe = observe
-        self._before_up = before_up
+        self._on_new_link = on_new_link
         self._network: dict[str, str] = {}
         self._made: dict[str, int] = {}
 
@@ -61,19 +61,26 @@ class Attachment:
             _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
             _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
             _run("ip", "link", "set", interface, "netns", str(host.pid))
-            in_host(host, f"ip link set {interface} up\n")
+            # Up at the switch only: no carrier yet, but a capture can begin.
+            _run("ip", "link", "set", far, "up")
+            self._on_new_link(node)
         else:
             self._wait_for_carrier_loss(node)
         interface = self.interface(node)
-        self._before_up(node, interface)
+        _run(
+            *("ovs-vsctl", "--if-exists", "del-port", far, "--", "add-port", f"s-{network}", far),
+            *("--", *keep_qdiscs([far])),
+        )
         qdisc = self._links[LAN].qdisc() if network == LAN else IDEAL
         _run("tc", "qdisc", "replace", "dev", far, "root", *qdisc.split())
         in_host(host, f"tc qdisc replace dev {interface} root {qdisc}\n")
-        _run("ovs-vsctl", "--if-exists", "del-port", far, "--", "add-port", f"s-{network}", far)
         time.sleep(max(0.0, down + gap_ms / 1000 - time.monotonic()))
         self._network[node] = network
         self._observe("link_up", node, network)
-        _run("ip", "link", "set", far, "up")
+        if how == "new":
+            in_host(host, f"ip link set {interface} up\n")
+        else:
+            _run("ip", "link", "set", far, "up")
 
     def _wait_for_carrier_loss(self, node: str) -> None:
         host = self._net.get(node)

@@ -254,9 +254,19 @@ def configure(
             *_source_filter(plan, host.name),
         ]
         in_host(host, _batch("ip -6", ip) + _batch("tc", _qdiscs(shaped.get(host.name, []), links)))
+    ports = [port for port, _ in shaped[""]]
+    subprocess.run(["ovs-vsctl", *keep_qdiscs(ports)], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(
         ["tc", "-batch", "-"], input="\n".join(_qdiscs(shaped[""], links)), text=True, check=True
     )
+
+
+def keep_qdiscs(ports: list[str]) -> list[str]:
+    """Return the ovs-vsctl commands without which Open vSwitch deletes the qdiscs of its ports."""
+    commands = ["--id=@kept", "create", "qos", "type=linux-noop"]
+    for port in ports:
+        commands += ["--", "set", "port", port, "qos=@kept"]
+    return commands
 
 
 def _qdiscs(shaped: list[tuple[str, str]], links: Mapping[str, LinkProfile]) -> list[str]:

@@ -77,13 +77,14 @@ def _direct_handover(
 ) -> tuple[float, float]:
     """Outbound, through the home agent as soon as it has its binding update, or directly with one.
 
-    Inbound, return routability as it was done, the binding update, the peer's first packet.
+    Inbound, return routability as it was done, the binding update, the peer's first packet. The
+    peer is mobile, and both tests go to its home address: through its home agent.
     """
     way = plan.propagation_ms
-    care_of_test = way(here, there, here)
+    test = way(here, "ha", there, "ha", here)
     tests = {
-        Authorisation.BOTH_TESTS: max(care_of_test, way(here, "ha", there, "ha", here)),
-        Authorisation.CARE_OF_TEST: care_of_test,
+        Authorisation.BOTH_TESTS: test,
+        Authorisation.CARE_OF_TEST: test,
         Authorisation.NO_TEST: 0.0,
     }[authorisation]
     outbound = min(way(here, "ha", there), tests + way(here, there))
