@@ -31,7 +31,11 @@ class Nonces:
 
     random_bytes: RandomBytes
     _nonces: dict[int, Nonce] = field(default_factory=dict[int, Nonce])
-    _index: int = -1
+    _index: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # After a restart, an index of the former life shall hardly ever name another nonce.
+        self._index = int.from_bytes(self.random_bytes(2), "big")
 
     def current(self, now: float) -> Nonce:
         """Return the nonce for tokens that are made now."""

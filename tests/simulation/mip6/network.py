@@ -43,11 +43,16 @@ class Packet:
 
 @dataclass
 class Faults:
-    """What the network does to each packet on each hop."""
+    """What the network does to each packet on each hop.
+
+    `replay` is what an attacker sends again, up to a minute later; where ESP protects a message,
+    its anti-replay window does not let it through.
+    """
 
     loss: float = 0.0
     duplication: float = 0.0
     jitter_s: float = 0.0
+    replay: float = 0.0
 
 
 @dataclass
@@ -212,6 +217,10 @@ class Network:
     def _hop(self, to: IPv6Address, packet: Packet) -> None:
         for delay_s in self._copies():
             self.at(self.now + delay_s, lambda: self._arrive(to, packet))
+        protected = {packet.source, packet.destination} & {HOME_AGENT, GATEWAY}
+        if not protected and self._random.random() < self.faults.replay:
+            later_s = self._random.random() * 60
+            self.at(self.now + later_s, lambda: self._arrive(to, packet))
 
     def _tunnel(self, location: IPv6Address, to: IPv6Address, packet: Packet) -> None:
         def at_home_agent() -> None:

@@ -185,6 +185,7 @@ moves = st.lists(
     loss=st.floats(0, 0.5),
     duplication=st.floats(0, 0.5),
     jitter_s=st.floats(0, 2),
+    replay=st.floats(0, 0.5),
     moves=moves,
     update_twice=st.booleans(),
 )
@@ -193,10 +194,11 @@ def test_every_registration_ends_registered_or_failed_and_both_ends_agree(
     loss: float,
     duplication: float,
     jitter_s: float,
+    replay: float,
     moves: list[tuple[float, int, int | None]],
     update_twice: bool,
 ):
-    network = Network(seed, Faults(loss, duplication, jitter_s))
+    network = Network(seed, Faults(loss, duplication, jitter_s, replay))
     nodes = two_nodes(network, MobileNodeSettings(update_twice=update_twice))[:2]
     for when, which, place in moves:
         location = None if place is None else care_of_address(place, which + 1)

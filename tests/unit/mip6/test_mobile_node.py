@@ -24,6 +24,7 @@ from mobivpn.mip6.messages import (
     NonceIndices,
     SentMessage,
     Status,
+    Unrecognised,
 )
 from mobivpn.mip6.mobile_node import MobileNode, MobileNodeSettings
 from mobivpn.mip6.registration import (
@@ -797,3 +798,69 @@ def test_messages_for_other_roles_are_counted():
     mobile = node_outside()
     assert mobile.message_received(BindingUpdate(0, 0), PEER, ME, 0.0) == []
     assert mobile.dropped == {"not-for-a-mobile-node": 1}
+
+
+strange_messages = st.one_of(
+    st.builds(HomeTest, st.just(1), st.just(b"whatever"), st.just(HOME_TOKEN)),
+    st.builds(
+        BindingAcknowledgement,
+        st.sampled_from([0, 1, 128, 133, 135, 136, 137, 138, 174]),
+        st.integers(0, 3),
+        st.sampled_from([0, 4, 600]),
+        refresh_advice_s=st.sampled_from([None, 0, 4]),
+    ),
+    st.just(BindingRefreshRequest()),
+    st.builds(BindingError, st.integers(0, 3), st.sampled_from([ME, PEER])),
+    st.builds(Unrecognised, st.integers(8, 255)),
+)
+
+
+def cause(mobile: MobileNode, now: float, data: st.DataObject) -> list[Effect]:
+    """Let anything happen to the node."""
+    peer = data.draw(st.sampled_from([HOME_AGENT, GATEWAY, PEER, STRANGER]))
+    match data.draw(
+        st.sampled_from(["register", "deregister", "forget", "peer", "place", "message"])
+    ):
+        case "register":
+            kind = data.draw(st.sampled_from([HOME, PROTECTED, CORRESPONDENT, STATIC]))
+            return mobile.register(peer, kind, now)
+        case "deregister":
+            return mobile.deregister(peer, now)
+        case "forget":
+            return mobile.forget(peer)
+        case "peer":
+            return mobile.peer_moved(peer, now)
+        case "place":
+            place = data.draw(st.sampled_from([None, HERE, THERE]))
+            return mobile.care_of_address_changed(place, now)
+        case _:
+            own = data.draw(st.sampled_from([ME, HERE, THERE]))
+            return mobile.message_received(data.draw(strange_messages), peer, own, now)
+
+
+def answer_tests(mobile: MobileNode, effects: Sequence[Effect], now: float) -> list[Effect]:
+    answers: list[Effect] = []
+    for sent in sends(effects):
+        if isinstance(sent.message, HomeTestInit | CareOfTestInit):
+            kind = HomeTest if isinstance(sent.message, HomeTestInit) else CareOfTest
+            test = kind(1, sent.message.cookie, HOME_TOKEN)
+            answers += mobile.message_received(test, sent.destination, sent.source, now)
+    return answers
+
+
+@given(st.data())
+def test_no_order_of_causes_and_messages_breaks_the_node(data: st.DataObject):
+    mobile = MobileNode(ME, bytes)
+    now = 0.0
+    for _ in range(data.draw(st.integers(0, 25))):
+        now += data.draw(st.floats(0, 50))
+        effects = cause(mobile, now, data)
+        if data.draw(st.booleans()):
+            effects += answer_tests(mobile, effects, now)
+        if mobile.deadline is not None and data.draw(st.booleans()):
+            now = max(now, mobile.deadline)
+            effects += mobile.timer_expired(now)
+            assert mobile.deadline is None or mobile.deadline > now
+        for update in sends(effects):
+            if isinstance(update.message, BindingUpdate) and update.message.lifetime_s:
+                assert update.care_of_address == mobile.care_of_address
