@@ -12,74 +12,30 @@ from ipaddress import IPv6Address
 
 from mobivpn.clock import Timers, earliest
 from mobivpn.ipsec.minting import RandomBytes
-from mobivpn.mip6 import codec, keygen
-from mobivpn.mip6.addresses import is_unicast_routable, requested_care_of_address
+from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.constants import MAX_RR_BINDING_LIFETIME_S
 from mobivpn.mip6.effects import BindingChanged, Effect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
-    CareOfTest,
     CareOfTestInit,
     ErrorStatus,
-    HomeTest,
     HomeTestInit,
     Message,
     Status,
     Unrecognised,
     whole_lifetime_s,
 )
-from mobivpn.mip6.nonces import Nonce, Nonces
+from mobivpn.mip6.proof import Proof, Proofs
 from mobivpn.mip6.rate_limit import RateLimit
+from mobivpn.mip6.received_update import ReceivedUpdate, is_unicast_routable
+from mobivpn.mip6.settings import CorrespondentSettings
 
 UNSPECIFIED = IPv6Address("::")
 ERRORS_PER_SECOND = 10
 """Binding errors to all nodes together (section 9.3.3 asks for a limit)."""
-
-
-@dataclass(frozen=True, slots=True)
-class CorrespondentSettings:
-    """What bindings this node grants.
-
-    `permitted` home addresses only, if given; at most `capacity` bindings; IPsec peers and those
-    with a key of their own for at most `protected_lifetime_s`. With `request_refresh`, a binding
-    that nears its end is asked for again.
-    """
-
-    permitted: frozenset[IPv6Address] | None = None
-    capacity: int = 1024
-    protected_lifetime_s: int = 3600
-    request_refresh: bool = False
-    request_refresh_fraction: float = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """An update is authorised: by a key, by which it is also answered, or by IPsec alone."""
-
-    longest_lifetime_s: int
-    binding_management_key: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    """A binding update with where it came from."""
-
-    message: BindingUpdate
-    home_address: IPv6Address
-    own_address: IPv6Address
-    sender: IPv6Address | None
-    """The address in front of the home address option, where the answer goes."""
-    wanted: IPv6Address | None
-    """The care-of address to bind, None to delete."""
-
-    @property
-    def authorised_address(self) -> IPv6Address:
-        """Return what the authenticator takes for the care-of address."""
-        return self.wanted or self.home_address
 
 
 @dataclass(slots=True)
@@ -94,14 +50,13 @@ class CorrespondentNode:
     protected: Collection[IPv6Address] = frozenset()
     settings: CorrespondentSettings = field(default_factory=CorrespondentSettings)
     dropped: Counter[str] = field(default_factory=Counter[str])
-    _nonces: Nonces = field(init=False)
+    _proofs: Proofs = field(init=False)
     _cache: BindingCache = field(default_factory=BindingCache)
-    _keys: dict[IPv6Address, bytes] = field(default_factory=dict[IPv6Address, bytes], repr=False)
     _refresh: Timers[IPv6Address] = field(default_factory=Timers[IPv6Address])
     _errors: RateLimit = field(default_factory=lambda: RateLimit(ERRORS_PER_SECOND))
 
     def __post_init__(self) -> None:
-        self._nonces = Nonces(self.random_bytes)
+        self._proofs = Proofs(self.random_bytes, self.protected, self.settings.protected_lifetime_s)
 
     @property
     def deadline(self) -> float | None:
@@ -114,11 +69,11 @@ class CorrespondentNode:
 
     def key_given(self, home_address: IPv6Address, binding_management_key: bytes) -> None:
         """Authorise updates for a home address by a key that both ends were given (RFC 4449)."""
-        self._keys[home_address] = binding_management_key
+        self._proofs.key_given(home_address, binding_management_key)
 
     def key_withdrawn(self, home_address: IPv6Address) -> None:
         """Go back to return routability; repeated, it does nothing."""
-        self._keys.pop(home_address, None)
+        self._proofs.key_withdrawn(home_address)
 
     def forget(self, home_address: IPv6Address, now: float) -> list[Effect]:
         """Drop a binding by this host's own decision; repeated, it does nothing."""
@@ -159,8 +114,7 @@ class CorrespondentNode:
                     return self._drop("home-address-option")
                 return self._test(message, source, destination, now)
             case BindingUpdate():
-                wanted = requested_care_of_address(message, source, care_of_address)
-                update = _Update(message, source, destination, care_of_address, wanted)
+                update = ReceivedUpdate(message, source, destination, care_of_address)
                 return self._update(update, now)
             case Unrecognised():
                 error = BindingError(
@@ -202,24 +156,16 @@ class CorrespondentNode:
         destination: IPv6Address,
         now: float,
     ) -> list[Effect]:
-        """Answer with a token that only who gets mail at `source` will see."""
-        nonce = self._nonces.current(now)
-        answer: HomeTest | CareOfTest
-        if isinstance(message, HomeTestInit):
-            token = _token(nonce, source, keygen.TokenKind.HOME)
-            answer = HomeTest(nonce.index, message.cookie, token)
-        else:
-            token = _token(nonce, source, keygen.TokenKind.CARE_OF)
-            answer = CareOfTest(nonce.index, message.cookie, token)
+        answer = self._proofs.test(message, source, now)
         return [SendMobility(destination, source, answer, via_home_agent=True)]
 
-    def _update(self, update: _Update, now: float) -> list[Effect]:
+    def _update(self, update: ReceivedUpdate, now: float) -> list[Effect]:
         """Take a binding update (section 9.5.1): first of all, prove it."""
         if not is_unicast_routable(update.home_address):
             return self._drop("bad-home-address")
         if update.wanted is not None and not is_unicast_routable(update.wanted):
             return self._drop("bad-care-of-address")
-        proof = self._prove(update, now)
+        proof = self._proofs.prove(update, now)
         if isinstance(proof, str):
             return self._drop(proof)
         if isinstance(proof, Status):
@@ -238,12 +184,12 @@ class CorrespondentNode:
             effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, proof=proof))
         return effects
 
-    def _granted_s(self, update: _Update, proof: Proof) -> int:
+    def _granted_s(self, update: ReceivedUpdate, proof: Proof) -> int:
         if update.wanted is None:
             return 0
         return whole_lifetime_s(min(update.message.lifetime_s, proof.longest_lifetime_s))
 
-    def _refusal(self, update: _Update) -> Status | None:
+    def _refusal(self, update: ReceivedUpdate) -> Status | None:
         if update.message.home_registration:
             return Status.HOME_REGISTRATION_NOT_SUPPORTED
         if update.wanted is None:
@@ -258,49 +204,7 @@ class CorrespondentNode:
             return Status.INSUFFICIENT_RESOURCES
         return None
 
-    def _prove(self, update: _Update, now: float) -> Proof | Status | str:
-        """Return the proof, the status that tells why there is none, or a reason for silence."""
-        message = update.message
-        if update.home_address in self.protected:
-            return Proof(self.settings.protected_lifetime_s)
-        if message.authorization is None:
-            return "no-authorization"
-        key = self._keys.get(update.home_address)
-        if key is not None:
-            proof = Proof(self.settings.protected_lifetime_s, key)
-        else:
-            tokens_key = self._key_of_tokens(update, now)
-            if isinstance(tokens_key, Status | str):
-                return tokens_key
-            key, proof = tokens_key, Proof(MAX_RR_BINDING_LIFETIME_S, tokens_key)
-        if not codec.is_authentic(message, key, update.authorised_address, update.own_address):
-            return "bad-authenticator"
-        return proof
-
-    def _key_of_tokens(self, update: _Update, now: float) -> bytes | Status | str:
-        """Make Kbm again from the nonces that the update names (section 9.5.1)."""
-        indices = update.message.nonce_indices
-        if indices is None:
-            return "no-nonce-indices"
-        home = self._nonces.find(indices.home, now)
-        if update.wanted is None:
-            if home is None:
-                return Status.EXPIRED_HOME_NONCE_INDEX
-            token = _token(home, update.home_address, keygen.TokenKind.HOME)
-            return keygen.binding_management_key(token, None)
-        care_of = self._nonces.find(indices.care_of, now)
-        if home is None or care_of is None:
-            if home is not None:
-                return Status.EXPIRED_CARE_OF_NONCE_INDEX
-            if care_of is not None:
-                return Status.EXPIRED_HOME_NONCE_INDEX
-            return Status.EXPIRED_NONCES
-        return keygen.binding_management_key(
-            _token(home, update.home_address, keygen.TokenKind.HOME),
-            _token(care_of, update.wanted, keygen.TokenKind.CARE_OF),
-        )
-
-    def _change(self, update: _Update, proof: Proof, now: float) -> list[Effect]:
+    def _change(self, update: ReceivedUpdate, proof: Proof, now: float) -> list[Effect]:
         home, sequence = update.home_address, update.message.sequence
         self._refresh.cancel(home)
         if update.wanted is None:
@@ -314,7 +218,7 @@ class CorrespondentNode:
 
     def _acknowledge(
         self,
-        update: _Update,
+        update: ReceivedUpdate,
         status: Status,
         granted_s: int = 0,
         *,
@@ -333,7 +237,3 @@ class CorrespondentNode:
                 update.own_address,
             )
         return SendMobility(update.own_address, update.home_address, message, update.sender)
-
-
-def _token(nonce: Nonce, address: IPv6Address, kind: keygen.TokenKind) -> bytes:
-    return keygen.keygen_token(nonce.key, address, nonce.value, kind)

@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
-from mobivpn.mip6.addresses import is_unicast_routable, requested_care_of_address
 from mobivpn.mip6.binding_cache import Binding, BindingCache
 from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
 from mobivpn.mip6.messages import (
@@ -18,31 +17,8 @@ from mobivpn.mip6.messages import (
     Status,
     whole_lifetime_s,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class HomeAgentSettings:
-    """What bindings are granted: to whom (None: all of the prefix), how long, how many.
-
-    With `detect_duplicates`, a first binding waits for the outcome of duplicate address detection.
-    `refresh_advice_s` goes with each acknowledgement whose lifetime is longer.
-    """
-
-    served: frozenset[IPv6Address] | None = None
-    longest_lifetime_s: int = 3600
-    refresh_advice_s: int | None = None
-    capacity: int = 1024
-    detect_duplicates: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    message: BindingUpdate
-    home_address: IPv6Address
-    sender: IPv6Address | None
-    """The address in front of the home address option, where the answer goes."""
-    wanted: IPv6Address | None
-    """The care-of address to bind, None to delete."""
+from mobivpn.mip6.received_update import ReceivedUpdate, is_unicast_routable
+from mobivpn.mip6.settings import HomeAgentSettings
 
 
 @dataclass(slots=True)
@@ -57,8 +33,8 @@ class HomeAgent:
     settings: HomeAgentSettings = field(default_factory=HomeAgentSettings)
     dropped: Counter[str] = field(default_factory=Counter[str])
     _cache: BindingCache = field(default_factory=BindingCache)
-    _waiting: dict[IPv6Address, tuple[_Update, IPv6Address]] = field(
-        default_factory=dict[IPv6Address, tuple[_Update, IPv6Address]]
+    _waiting: dict[IPv6Address, tuple[ReceivedUpdate, IPv6Address]] = field(
+        default_factory=dict[IPv6Address, tuple[ReceivedUpdate, IPv6Address]]
     )
     """Updates that wait for duplicate address detection, with their care-of addresses."""
 
@@ -89,8 +65,7 @@ class HomeAgent:
             return self._drop("misdirected")
         if not is_unicast_routable(source):
             return self._drop("bad-home-address")
-        wanted = requested_care_of_address(message, source, care_of_address)
-        return self._update(_Update(message, source, care_of_address, wanted), now)
+        return self._update(ReceivedUpdate(message, source, self.address, care_of_address), now)
 
     def duplicate_detected(
         self, home_address: IPv6Address, duplicate: bool, now: float
@@ -115,7 +90,7 @@ class HomeAgent:
         self.dropped[reason] += 1
         return []
 
-    def _update(self, update: _Update, now: float) -> list[Effect]:
+    def _update(self, update: ReceivedUpdate, now: float) -> list[Effect]:
         """Take a binding update (sections 9.5.1, 10.3.1 and 10.3.2)."""
         message, home = update.message, update.home_address
         if not message.home_registration:
@@ -139,7 +114,7 @@ class HomeAgent:
                 return [] if asked else [DetectDuplicate(home)]
         return self._accept(update, update.wanted, now)
 
-    def _refusal(self, update: _Update) -> Status | None:
+    def _refusal(self, update: ReceivedUpdate) -> Status | None:
         home, wanted, served = update.home_address, update.wanted, self.settings.served
         if home not in self.prefix:
             return Status.NOT_HOME_SUBNET
@@ -152,7 +127,7 @@ class HomeAgent:
             return Status.INVALID_CARE_OF_ADDRESS
         return None
 
-    def _delete(self, update: _Update, now: float) -> list[Effect]:
+    def _delete(self, update: ReceivedUpdate, now: float) -> list[Effect]:
         home = update.home_address
         waited = self._waiting.pop(home, None) is not None
         if self._cache.get(home) is None and not waited:
@@ -163,7 +138,7 @@ class HomeAgent:
             self._acknowledge(update, Status.ACCEPTED, 0, update.message.sequence),
         ]
 
-    def _accept(self, update: _Update, wanted: IPv6Address, now: float) -> list[Effect]:
+    def _accept(self, update: ReceivedUpdate, wanted: IPv6Address, now: float) -> list[Effect]:
         message, home = update.message, update.home_address
         granted_s = whole_lifetime_s(min(message.lifetime_s, self.settings.longest_lifetime_s))
         self._cache.put(Binding(home, wanted, self.address, now + granted_s, message.sequence))
@@ -172,11 +147,11 @@ class HomeAgent:
             effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, message.sequence))
         return effects
 
-    def _refuse(self, update: _Update, status: Status) -> SendMobility:
+    def _refuse(self, update: ReceivedUpdate, status: Status) -> SendMobility:
         return self._acknowledge(update, status, 0, update.message.sequence)
 
     def _acknowledge(
-        self, update: _Update, status: Status, granted_s: int, sequence: int
+        self, update: ReceivedUpdate, status: Status, granted_s: int, sequence: int
     ) -> SendMobility:
         advice_s = self.settings.refresh_advice_s
         message = BindingAcknowledgement(

@@ -12,16 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from mobivpn.clock import Backoff, Timers
 from mobivpn.ipsec.minting import RandomBytes
 from mobivpn.mip6.binding_update_list import BindingUpdateList, Entry, Timer
-from mobivpn.mip6.constants import (
-    INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION_S,
-    INITIAL_BINDACK_TIMEOUT_S,
-    MAX_BINDACK_TIMEOUT_S,
-    MAX_RR_BINDING_LIFETIME_S,
-)
-from mobivpn.mip6.effects import Effect, RegistrationChanged, SendMobility
+from mobivpn.mip6.effects import Effect, RegistrationChanged
 from mobivpn.mip6.messages import (
     EXPIRED_NONCE_STATUSES,
     BindingAcknowledgement,
@@ -33,52 +26,21 @@ from mobivpn.mip6.messages import (
     Message,
     Status,
 )
-from mobivpn.mip6.rate_limit import RateLimit
 from mobivpn.mip6.registration import (
     PROTECTED,
     Authorisation,
     Input,
-    IpsecAuthorisation,
     Phase,
     RegistrationKey,
     RoutabilityAuthorisation,
 )
 from mobivpn.mip6.return_routability import Test
+from mobivpn.mip6.settings import MobileNodeSettings
+from mobivpn.mip6.transmission import SENDING, TIMER_BY_TEST, Transmission
 
-UNSPECIFIED = IPv6Address("::")
-
-_TIMER_BY_TEST = {Test.HOME: Timer.HOME_TEST, Test.CARE_OF: Timer.CARE_OF_TEST}
-_TEST_BY_TIMER = {timer: test for test, timer in _TIMER_BY_TEST.items()}
-_SENDING = (Timer.HOME_TEST, Timer.CARE_OF_TEST, Timer.UPDATE)
 _TESTING = frozenset({Phase.ROUTABILITY, Phase.RENEWING, Phase.MOVED, Phase.LEAVING})
 _UPDATING = frozenset({Phase.UPDATING, Phase.REFRESHING, Phase.MOVING, Phase.DEREGISTERING})
 _BOUND = frozenset({Phase.REGISTERED, Phase.RENEWING, Phase.REFRESHING})
-
-
-@dataclass(frozen=True, slots=True)
-class MobileNodeSettings:
-    """Lifetimes to ask for (s), and how long to go on.
-
-    `attempts` bounds the sendings of one message to a correspondent, and of a deletion; home agents
-    and IPsec peers are asked without end. A binding is refreshed after `refresh_fraction` of its
-    lifetime. `update_twice` sends the first update after a movement by the peer's home agent as
-    well, so that two nodes that move in the same instant need no retransmission to find each other.
-    """
-
-    home_lifetime_s: int = 600
-    protected_lifetime_s: int = 600
-    correspondent_lifetime_s: int = MAX_RR_BINDING_LIFETIME_S
-    attempts: int = 7
-    refresh_fraction: float = 0.8
-    update_twice: bool = False
-
-    def lifetime_s(self, authorisation: Authorisation) -> int:
-        """Return the lifetime (s) to ask for."""
-        if not isinstance(authorisation, IpsecAuthorisation):
-            return self.correspondent_lifetime_s
-        if authorisation.home_registration:
-            return self.home_lifetime_s
-        return self.protected_lifetime_s
 
 
 @dataclass(slots=True)
@@ -94,18 +56,16 @@ class MobileNode:
     dropped: Counter[str] = field(default_factory=Counter[str])
     care_of_address: IPv6Address | None = None
     _list: BindingUpdateList = field(init=False)
-    _timers: Timers[tuple[RegistrationKey, Timer]] = field(
-        default_factory=Timers[tuple[RegistrationKey, Timer]]
-    )
-    _limit: RateLimit = field(default_factory=RateLimit)
+    _transmission: Transmission = field(init=False)
 
     def __post_init__(self) -> None:
         self._list = BindingUpdateList(self.random_bytes)
+        self._transmission = Transmission(self._list, self.settings)
 
     @property
     def deadline(self) -> float | None:
         """When `timer_expired` is due (s)."""
-        return self._timers.deadline
+        return self._transmission.deadline
 
     def phase(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> Phase:
         """Return where the registration at `peer` stands; IDLE where there is none."""
@@ -179,7 +139,7 @@ class MobileNode:
         entry = self._list.remove(self._key(peer, home_address))
         if entry is None:
             return []
-        self._stop(entry, *Timer)
+        self._transmission.stop(entry, *Timer)
         entry.phase = Phase.IDLE
         return [self._changed(entry)]
 
@@ -190,10 +150,10 @@ class MobileNode:
         """
         effects: list[Effect] = []
         for entry in self._list.to_peer(peer):
-            waiting = [timer for timer in _SENDING if (entry.key, timer) in self._timers]
+            waiting = [timer for timer in SENDING if self._transmission.is_waiting(entry, timer)]
             entry.sent.clear()
             for timer in waiting:
-                effects += self._send(entry, timer, now)
+                effects += self._transmission.send(entry, timer, now)
         return effects
 
     def message_received(
@@ -217,9 +177,8 @@ class MobileNode:
     def timer_expired(self, now: float) -> list[Effect]:
         """Send again, refresh or give up what is due at `now`."""
         effects: list[Effect] = []
-        while (due := self._timers.pop_next(now)) is not None:
-            key, timer = due
-            entry = self._list[key]
+        while (due := self._transmission.pop_next(now)) is not None:
+            entry, timer = due
             match timer:
                 case Timer.REFRESH:
                     effects += self._refresh(entry, now)
@@ -246,10 +205,6 @@ class MobileNode:
             reason=reason,
         )
 
-    def _stop(self, entry: Entry, *timers: Timer) -> None:
-        for timer in timers:
-            self._timers.cancel((entry.key, timer))
-
     # Beginning
 
     def _attach(self, entry: Entry, now: float) -> list[Effect]:
@@ -270,7 +225,7 @@ class MobileNode:
 
     def _begin(self, entry: Entry, now: float, reason: str | None = None) -> list[Effect]:
         """Start what the phase is for; nothing that was under way is wanted any more."""
-        self._stop(entry, *_SENDING, Timer.REFRESH)
+        self._transmission.stop(entry, *SENDING, Timer.REFRESH)
         entry.begin()
         if entry.phase not in _TESTING:
             return [self._changed(entry, reason)]
@@ -282,15 +237,18 @@ class MobileNode:
         """Ask for the tokens that are missing, or send the update."""
         missing = entry.missing_tests(now)
         if not missing:
-            self._stop(entry, Timer.HOME_TEST, Timer.CARE_OF_TEST)
+            self._transmission.stop(entry, Timer.HOME_TEST, Timer.CARE_OF_TEST)
             entry.advance(Input.AUTHORISED)
-            return [self._changed(entry, reason), *self._send(entry, Timer.UPDATE, now)]
-        timers = (_TIMER_BY_TEST[test] for test in missing)
+            return [
+                self._changed(entry, reason),
+                *self._transmission.send(entry, Timer.UPDATE, now),
+            ]
+        timers = (TIMER_BY_TEST[test] for test in missing)
         return [
             effect
             for timer in timers
-            if (entry.key, timer) not in self._timers
-            for effect in self._send(entry, timer, now)
+            if not self._transmission.is_waiting(entry, timer)
+            for effect in self._transmission.send(entry, timer, now)
         ]
 
     def _refresh(self, entry: Entry, now: float) -> list[Effect]:
@@ -303,73 +261,19 @@ class MobileNode:
         before = entry.phase
         if before not in _BOUND and before not in (Phase.MOVED, Phase.MOVING):
             return []
-        self._stop(entry, Timer.EXPIRY)
+        self._transmission.stop(entry, Timer.EXPIRY)
         entry.advance(Input.UNBOUND)
         if before is Phase.REGISTERED:
             return self._begin(entry, now, reason)
         return [self._changed(entry, reason)]
 
-    # Sending
-
-    def _backoff(self, entry: Entry) -> Backoff:
-        first = entry.is_home_registration and entry.phase is Phase.UPDATING
-        endless = isinstance(entry.authorisation, IpsecAuthorisation) and not entry.is_deletion
-        return Backoff(
-            INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION_S if first else INITIAL_BINDACK_TIMEOUT_S,
-            MAX_BINDACK_TIMEOUT_S,
-            None if endless else self.settings.attempts,
-        )
-
     def _resend(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
-        if self._backoff(entry).exhausted(entry.sent[timer]):
+        if self._transmission.exhausted(entry, timer):
             return self._end(entry, Input.UNANSWERED, "unanswered")
         if timer is Timer.UPDATE and entry.missing_tests(now):
             entry.advance(Input.UNAUTHORISED)
             return self._begin(entry, now, "tokens-expired")
-        return self._send(entry, timer, now)
-
-    def _send(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
-        """Send a message now, or as soon as MAX_UPDATE_RATE allows."""
-        kind = (entry.key, timer)
-        allowed_at = self._limit.allowed_at(kind, now)
-        if allowed_at > now:
-            self._timers.set(kind, allowed_at)
-            return []
-        self._limit.sent(kind, now)
-        entry.sent[timer] += 1
-        self._timers.set(kind, now + self._backoff(entry).interval_s(entry.sent[timer]))
-        if timer is not Timer.UPDATE:
-            return [self._test(entry, _TEST_BY_TIMER[timer], now)]
-        again = entry.sent[timer] > 1
-        effects: list[Effect] = [self._update(entry, now, via_home_agent=again)]
-        if (
-            self.settings.update_twice
-            and entry.phase is Phase.MOVING
-            and not again
-            and not isinstance(entry.authorisation, IpsecAuthorisation)
-            and self._limit.allowed_at(kind, now) <= now
-        ):
-            self._limit.sent(kind, now)
-            effects.append(self._update(entry, now, via_home_agent=True))
-        return effects
-
-    def _test(self, entry: Entry, test: Test, now: float) -> SendMobility:
-        source = entry.key.home_address
-        if test is Test.CARE_OF and entry.care_of_address is not None:
-            source = entry.care_of_address
-        message = entry.routability.init(test, now)
-        return SendMobility(source, entry.key.peer, message, via_home_agent=True)
-
-    def _update(self, entry: Entry, now: float, *, via_home_agent: bool) -> SendMobility:
-        update = entry.make_update(self._list.next_sequence(entry.key), now)
-        return SendMobility(
-            source=entry.key.home_address,
-            destination=entry.key.peer,
-            message=update.message,
-            care_of_address=entry.care_of_address,
-            via_home_agent=via_home_agent
-            and not isinstance(entry.authorisation, IpsecAuthorisation),
-        )
+        return self._transmission.send(entry, timer, now)
 
     # Answers
 
@@ -394,8 +298,8 @@ class MobileNode:
             return self._drop("unknown-cookie")
         if entry.phase not in _TESTING:
             return []
-        self._stop(entry, _TIMER_BY_TEST[test])
-        del entry.sent[_TIMER_BY_TEST[test]]
+        self._transmission.stop(entry, TIMER_BY_TEST[test])
+        del entry.sent[TIMER_BY_TEST[test]]
         return self._proceed(entry, now)
 
     def _acknowledgement_received(
@@ -436,15 +340,15 @@ class MobileNode:
     ) -> list[Effect]:
         moved = entry.phase in (Phase.UPDATING, Phase.MOVING)
         entry.advance(Input.ACCEPTED)
-        self._stop(entry, *_SENDING)
+        self._transmission.stop(entry, *SENDING)
         entry.begin()
         # Section 11.7.3: the peer's clock began after the update was sent.
         entry.bound_until = sent_at + granted_s
         refresh_after_s = granted_s * self.settings.refresh_fraction
         if advice_s:
             refresh_after_s = min(refresh_after_s, advice_s)
-        self._timers.set((entry.key, Timer.REFRESH), sent_at + refresh_after_s)
-        self._timers.set((entry.key, Timer.EXPIRY), entry.bound_until)
+        self._transmission.set(entry, Timer.REFRESH, sent_at + refresh_after_s)
+        self._transmission.set(entry, Timer.EXPIRY, entry.bound_until)
         effects: list[Effect] = [self._changed(entry)]
         if entry.is_home_registration and moved:
             effects += self._home_tests_again(now)
@@ -454,9 +358,9 @@ class MobileNode:
         """The home agent may have dropped what came before it knew the new care-of address."""
         effects: list[Effect] = []
         for entry in self._list:
-            if (entry.key, Timer.HOME_TEST) in self._timers:
+            if self._transmission.is_waiting(entry, Timer.HOME_TEST):
                 del entry.sent[Timer.HOME_TEST]
-                effects += self._send(entry, Timer.HOME_TEST, now)
+                effects += self._transmission.send(entry, Timer.HOME_TEST, now)
         return effects
 
     def _sequence_refused(
@@ -483,10 +387,10 @@ class MobileNode:
 
     def _end(self, entry: Entry, given: Input, reason: str | None) -> list[Effect]:
         entry.advance(given)
-        self._stop(entry, *_SENDING, Timer.REFRESH)
+        self._transmission.stop(entry, *SENDING, Timer.REFRESH)
         entry.begin()
         if entry.phase is Phase.IDLE:
-            self._stop(entry, *Timer)
+            self._transmission.stop(entry, *Timer)
             self._list.remove(entry.key)
         return [self._changed(entry, reason)]
 

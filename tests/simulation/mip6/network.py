@@ -17,8 +17,9 @@ from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, Effect, RegistrationChanged, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, MessageType
-from mobivpn.mip6.mobile_node import MobileNode, MobileNodeSettings
+from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED, Phase
+from mobivpn.mip6.settings import MobileNodeSettings
 
 HOME_PREFIX = IPv6Network("2001:db8:ee::/64")
 HOME_AGENT = IPv6Address("2001:db8:ee::1")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mobivpn.mip6.effects import RegistrationChanged
 from mobivpn.mip6.messages import MessageType
-from mobivpn.mip6.mobile_node import MobileNodeSettings
 from mobivpn.mip6.registration import CORRESPONDENT, Phase
+from mobivpn.mip6.settings import MobileNodeSettings
 from tests.simulation.mip6.network import (
     GATEWAY,
     HOME_AGENT,

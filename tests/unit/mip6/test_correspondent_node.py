@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.mip6 import codec, keygen
-from mobivpn.mip6.correspondent_node import CorrespondentNode, CorrespondentSettings
+from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, Effect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
@@ -26,6 +26,7 @@ from mobivpn.mip6.messages import (
     Unrecognised,
 )
 from mobivpn.mip6.sequence import is_newer
+from mobivpn.mip6.settings import CorrespondentSettings
 from tests.support.company import DifferentBytes
 
 ME = IPv6Address("2001:db8:ee::d2")

@@ -7,13 +7,14 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
-from mobivpn.mip6.home_agent import HomeAgent, HomeAgentSettings
+from mobivpn.mip6.home_agent import HomeAgent
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingRefreshRequest,
     BindingUpdate,
     Status,
 )
+from mobivpn.mip6.settings import HomeAgentSettings
 
 AGENT = IPv6Address("2001:db8:ee::1")
 PREFIX = IPv6Network("2001:db8:ee::/64")

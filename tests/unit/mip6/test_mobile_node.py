@@ -26,7 +26,7 @@ from mobivpn.mip6.messages import (
     Status,
     Unrecognised,
 )
-from mobivpn.mip6.mobile_node import MobileNode, MobileNodeSettings
+from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import (
     CORRESPONDENT,
     HOME,
@@ -36,6 +36,7 @@ from mobivpn.mip6.registration import (
     StaticAuthorisation,
 )
 from mobivpn.mip6.sequence import is_newer
+from mobivpn.mip6.settings import MobileNodeSettings
 from tests.support.company import DifferentBytes
 
 ME = IPv6Address("2001:db8:ee::d1")
