@@ -124,6 +124,7 @@ class Testbed:
             lambda event, node, network: self.record(event, node, network=network),
             on_new_link=captures.continue_on,
         )
+        self._stack.callback(self.attachment.close)
         self._start_radvd()
         self._start_agents()
         self._stack.callback(self.stop_traffic)

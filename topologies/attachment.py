@@ -33,6 +33,7 @@ class Attachment:
         self._on_new_link = on_new_link
         self._network: dict[str, str] = {}
         self._made: dict[str, int] = {}
+        self._gone: list[str] = []
 
     def begin(self, node: str) -> None:
         """A node is on the LAN, where the topology put it."""
@@ -55,7 +56,7 @@ class Attachment:
         down = time.monotonic()
         _run("ip", "link", "set", far, "down")
         if how == "new":
-            _run("ip", "link", "delete", far)
+            self._take_away(node)
             self._made[node] += 1
             interface = self.interface(node)
             _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
@@ -81,6 +82,20 @@ class Attachment:
             in_host(host, f"ip link set {interface} up\n")
         else:
             _run("ip", "link", "set", far, "up")
+
+    def _take_away(self, node: str) -> None:
+        """Let the node see its interface go; whoever captures at the far end may still read it."""
+        gone = f"{node}-gone{self._made[node]}"
+        in_host(self._net.get(node), f"ip link set {self.interface(node)} netns 1\n")
+        _run("ovs-vsctl", "--if-exists", "del-port", far_end(node))
+        _run("ip", "link", "set", far_end(node), "name", gone)
+        self._gone.append(gone)
+
+    def close(self) -> None:
+        """Delete the links that moves have left behind."""
+        for link in self._gone:
+            _run("ip", "link", "delete", link)
+        self._gone.clear()
 
     def _wait_for_carrier_loss(self, node: str) -> None:
         host = self._net.get(node)
