@@ -104,7 +104,7 @@ def test_scapys_bytes_are_our_message_and_our_bytes_are_scapys(ours: SentMessage
     assert codec.encode(ours, SOURCE, DESTINATION) == data
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     words,
     words,
@@ -151,7 +151,7 @@ def test_scapy_reads_every_binding_update_field_by_field(
         assert value == int.from_bytes(authenticator, "big")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 255), words, words, st.none() | words)
 def test_scapy_reads_every_binding_acknowledgement_field_by_field(
     status: int, sequence: int, units: int, advice: int | None
