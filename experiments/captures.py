@@ -64,9 +64,9 @@ class Captures:
         for pieces in self._pieces.values():
             _wait_for_begin(pieces[-1])
 
-    def continue_on(self, link: str) -> None:
-        """Go on with a link whose interface is a new one now, before that carries a packet."""
-        self._begin(link, *INTERFACE_BY_LINK[link])
+    def continue_on(self, link: str, interface: str) -> None:
+        """Go on with a link on another interface as well, before that carries a packet."""
+        self._begin(link, INTERFACE_BY_LINK[link][0], interface)
         _wait_for_begin(self._pieces[link][-1])
 
     def stop(self) -> None:

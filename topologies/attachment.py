@@ -25,7 +25,7 @@ class Attachment:
         net: Mininet,
         links: Mapping[str, LinkProfile],
         observe: Observer,
-        on_new_link: Callable[[str], None] = lambda node: None,
+        on_new_link: Callable[[str, str], None] = lambda node, far: None,
     ) -> None:
         self._net = net
         self._links = links
@@ -45,31 +45,28 @@ class Attachment:
         """Return the name of a node's present interface."""
         return f"{node}-eth{self._made[node]}"
 
+    def far_end(self, node: str) -> str:
+        """Return the name of the switch's end of a node's present link."""
+        return far_end(node, self._made[node])
+
     def move(self, node: str, network: str, gap_ms: float = 0.0, how: str = "replug") -> None:
         """Take a node from its network to another; it has no link for `gap_ms`, or a little more.
 
         The node's kernel has seen the loss of the link when the next one comes, whatever the gap:
         the kernel's own removal of routes (docs/adr/0002) rests on that.
         """
-        host, far = self._net.get(node), far_end(node)
+        host = self._net.get(node)
         self._observe("link_down", node, self._network[node])
         down = time.monotonic()
-        _run("ip", "link", "set", far, "down")
+        before = self.far_end(node)
         if how == "new":
-            self._take_away(node)
-            self._made[node] += 1
-            interface = self.interface(node)
-            _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
-            _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
-            _run("ip", "link", "set", interface, "netns", str(host.pid))
-            # Up at the switch only: no carrier yet, but a capture can begin.
-            _run("ip", "link", "set", far, "up")
-            self._on_new_link(node)
+            self._make_new(node)
         else:
+            _run("ip", "link", "set", before, "down")
             self._wait_for_carrier_loss(node)
-        interface = self.interface(node)
+        interface, far = self.interface(node), self.far_end(node)
         _run(
-            *("ovs-vsctl", "--if-exists", "del-port", far, "--", "add-port", f"s-{network}", far),
+            *("ovs-vsctl", "del-port", before, "--", "add-port", f"s-{network}", far),
             *("--", *keep_qdiscs([far])),
         )
         qdisc = self._links[LAN].qdisc() if network == LAN else IDEAL
@@ -83,13 +80,21 @@ class Attachment:
         else:
             _run("ip", "link", "set", far, "up")
 
-    def _take_away(self, node: str) -> None:
-        """Let the node see its interface go; whoever captures at the far end may still read it."""
-        gone = f"{node}-gone{self._made[node]}"
-        in_host(self._net.get(node), f"ip link set {self.interface(node)} netns 1\n")
-        _run("ovs-vsctl", "--if-exists", "del-port", far_end(node))
-        _run("ip", "link", "set", far_end(node), "name", gone)
-        self._gone.append(gone)
+    def _make_new(self, node: str) -> None:
+        """Take a node's interface away and give it another one, which has no carrier yet.
+
+        The old one lives on at its switch: whoever captures there has not read all of it.
+        """
+        host = self._net.get(node)
+        in_host(host, f"ip link set {self.interface(node)} netns 1\n")
+        self._gone.append(self.far_end(node))
+        self._made[node] += 1
+        interface, far = self.interface(node), self.far_end(node)
+        _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
+        _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
+        _run("ip", "link", "set", interface, "netns", str(host.pid))
+        _run("ip", "link", "set", far, "up")
+        self._on_new_link(node, far)
 
     def close(self) -> None:
         """Delete the links that moves have left behind."""

@@ -89,9 +89,9 @@ class CompanyTopo(Topo):
         self.addLink(one, other, intfName1=interface, intfName2=far)
 
 
-def far_end(node: str) -> str:
-    """Return the name of the switch's end of a mobile node's cable; it stays when it moves."""
-    return f"{node}-far"
+def far_end(node: str, number: int = 0) -> str:
+    """Return the name of the switch's end of a mobile node's cable, the first or a later one."""
+    return f"{node}-far{number}"
 
 
 def fixed_mac(interface: str) -> str:
