@@ -12,6 +12,7 @@ Mininet prompt in the booted topology instead of the scenario's movements.
 import compileall
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -196,15 +197,17 @@ def _job(
     interactive: bool = False,
 ) -> Job:
     precompile()
+    terminal = {"TERM": os.environ.get("TERM", "dumb")} if interactive else {}
     return Job(
         command=(sys.executable, "-m", "experiments.inside", str(spec)),
         directory=places.CHECKOUT,
-        environment=environment.variables(),
+        environment=environment.variables() | terminal,
         writable=(folder,),
         clock=clock,
         memory_mib=options.memory_mib,
         limit_s=None if interactive else scenario.limit_s,
         interactive=interactive,
+        terminal_size=tuple(shutil.get_terminal_size()) if interactive else None,
     )
 
 

@@ -48,6 +48,8 @@ class Job:
     limit_s: float | None = None
     """Wall-clock time after which the job counts as hung."""
     interactive: bool = False
+    terminal_size: tuple[int, int] | None = None
+    """Columns and lines of the terminal that an interactive job has."""
 
     def __post_init__(self) -> None:
         for folder in self.writable:
@@ -70,6 +72,7 @@ def script(job: Job) -> str:
         "unset LAB_RUN LAB_TERMINAL OLDPWD mem uml_dir",
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
         'mkdir -p "$HOME" "$TMPDIR"',
+        *(f"stty columns {size[0]} rows {size[1]}" for size in (job.terminal_size,) if size),
         f"cd {shlex.quote(str(job.directory))} || exit 127",
         f"exec {shlex.join(job.command)}",
     )
