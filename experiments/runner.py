@@ -197,6 +197,7 @@ def _job(
     interactive: bool = False,
 ) -> Job:
     precompile()
+    size = shutil.get_terminal_size()
     terminal = {"TERM": os.environ.get("TERM", "dumb")} if interactive else {}
     return Job(
         command=(sys.executable, "-m", "experiments.inside", str(spec)),
@@ -207,7 +208,7 @@ def _job(
         memory_mib=options.memory_mib,
         limit_s=None if interactive else scenario.limit_s,
         interactive=interactive,
-        terminal_size=tuple(shutil.get_terminal_size()) if interactive else None,
+        terminal_size=size if interactive else None,
     )
 
 

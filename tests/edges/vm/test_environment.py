@@ -1,6 +1,7 @@
 """The virtual environment: found when complete, never half there, its failures in one line."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,15 @@ def test_what_a_killed_set_up_left_is_made_anew(fake_pip: Path) -> None:
     (folder / "half").touch()
     environment.ensure(Progress())
     assert not (folder / "half").exists()
+
+
+def test_two_set_ups_at_once_make_one_environment(fake_pip: Path) -> None:
+    fake_pip.write_text(f"#!/bin/sh\necho made >> {fake_pip}.log; sleep 0.3\n")
+    fake_pip.chmod(0o755)
+    with ThreadPoolExecutor() as pool:
+        made = [pool.submit(environment.ensure, Progress()) for _ in range(3)]
+    assert {each.result() for each in made} == {environment.find()}
+    assert Path(f"{fake_pip}.log").read_text() == "made\n"
 
 
 def test_no_network_is_told_in_so_many_words() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_an_interrupted_build_leaves_nothing(cache: Path, source: Path) -> None:
         kernel.ensure(interrupt)
     assert kernel.find() is None
     assert leftovers() == []
+
+
+def test_two_builds_at_once_build_one_kernel(cache: Path, source: Path, tmp_path: Path) -> None:
+    write_source(source, step=f"echo built >> {tmp_path}/log; sleep 0.3")
+    with ThreadPoolExecutor() as pool:
+        built = [pool.submit(kernel.ensure, quiet) for _ in range(3)]
+    assert {each.result() for each in built} == {kernel.find()}
+    assert (tmp_path / "log").read_text() == "built\n"
 
 
 def test_a_source_that_is_not_there_is_told(cache: Path, source: Path) -> None:
