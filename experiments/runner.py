@@ -102,6 +102,11 @@ def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path
         if not isinstance(error, LabCrashed):
             shutil.rmtree(folder, ignore_errors=True)
         raise
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise LabError(
+            f"{error.filename or folder}: {error.strerror}; nothing is kept of this run"
+        ) from error
     return folder
 
 

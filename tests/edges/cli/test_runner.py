@@ -1,6 +1,8 @@
 """A run's folder: made, filled by the lab, evaluated; deleted when the run is broken off."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +108,16 @@ def test_a_run_that_is_broken_off_leaves_no_folder(
 
     lab(carry_out)
     with pytest.raises(type(error)):
+        runner.run("walk", Options(results=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_leaves_no_folder(lab: Any, tmp_path: Path) -> None:
+    def carry_out(job: Job, console: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "file"))
+
+    lab(carry_out)
+    with pytest.raises(LabError, match="file: No space left on device; nothing is kept"):
         runner.run("walk", Options(results=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
