@@ -4,6 +4,7 @@ The kernel's own processing is off (`accept_ra=0`): it would make addresses and 
 link before the policies for them stand.
 """
 
+import logging
 import socket
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ PREFIX_INFORMATION, TARGET_LINK_LAYER_ADDRESS = 3, 2
 OVERRIDE, ROUTER = 0x20000000, 0x80000000
 ICMP6_FILTER = 1
 HOP_LIMIT = 255
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,7 @@ class NeighbourDiscovery:
 
     def solicit(self, device: str) -> None:
         """Ask the routers on a link for an advertisement."""
-        self._multicast(
-            device, None, ALL_ROUTERS, struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0)
-        )
+        self._multicast(device, ALL_ROUTERS, struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0))
 
     def announce(self, address: IPv6Address, device: str, hardware_address: bytes) -> None:
         """Tell all nodes on a link where `address` is now; it need not be an address of ours."""
@@ -91,16 +92,18 @@ class NeighbourDiscovery:
             + struct.pack("!BB", TARGET_LINK_LAYER_ADDRESS, 1)
             + hardware_address
         )
-        self._multicast(device, None, ALL_NODES, message)
+        self._multicast(device, ALL_NODES, message)
 
-    def _multicast(
-        self, device: str, source: IPv6Address | None, group: str, message: bytes
-    ) -> None:
-        index = socket.if_nametoindex(device)
-        information = (source.packed if source else bytes(16)) + struct.pack("=I", index)
-        self.file.sendmsg(
-            [message],
-            [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)],
-            0,
-            (group, 0, 0, index),
-        )
+    def _multicast(self, device: str, group: str, message: bytes) -> None:
+        try:
+            index = socket.if_nametoindex(device)
+            information = bytes(16) + struct.pack("=I", index)
+            self.file.sendmsg(
+                [message],
+                [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)],
+                0,
+                (group, 0, 0, index),
+            )
+        except OSError as error:
+            # The link has gone meanwhile; its loss is on its way to us.
+            log.info("neighbour discovery on %s: %s", device, error)

@@ -104,6 +104,13 @@ class MobileNodeHost:
         if not self._away:
             self._away = True
             self._endpoint.went_outside()
+            # Not true any more, should it still be under way.
+            carried += self._carry_on(
+                self._mobility.forget(
+                    self._company.security_gateway_inside, self._me.internal_home_address
+                ),
+                now,
+            )
             carried.append(Record("mn_left", details={"device": place.device}))
         carried.append(
             Record("care_of_address", details={"care_of_address": str(place.care_of_address)})

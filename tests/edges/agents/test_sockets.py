@@ -6,7 +6,20 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from agents.configuration import Configuration, GivenAssociation, read, write
-from agents.link_monitor import RTM_DELLINK, RTM_NEWLINK, decode
+from agents.link_monitor import (
+    NLMSG_DONE,
+    RT_SCOPE_LINK,
+    RTM_DELLINK,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    DumpDone,
+    LinkFound,
+    LinkLocalTold,
+    LinkLost,
+    LinkTable,
+    LinkTold,
+    decode,
+)
 from agents.mobility_socket import home_address_option
 from agents.neighbour_discovery import decode_advertisement
 from mobivpn.errors import CallerError
@@ -15,26 +28,61 @@ from tests.support.company import COMPANY, associations
 MAC = bytes.fromhex("0200000000d1")
 
 
-def link_message(kind: int, name: str, flags: int) -> bytes:
+def message(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def link_message(kind: int, name: str, flags: int, index: int = 7) -> bytes:
     attributes = b""
     for number, value in ((1, MAC), (3, name.encode() + b"\0")):
         attributes += struct.pack("=HH", 4 + len(value), number) + value
         attributes += bytes(-len(attributes) % 4)
-    body = struct.pack("=BxHiII", 0, 1, 7, flags, 0) + attributes
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+    return message(kind, struct.pack("=BxHiII", 0, 1, index, flags, 0) + attributes)
 
 
-def test_a_link_is_usable_when_it_is_up_and_has_a_carrier():
+def address_message(kind: int, scope: int, index: int = 7) -> bytes:
+    return message(kind, struct.pack("=BBBBi", 10, 64, 0, scope, index))
+
+
+def test_netlink_messages_are_read_one_after_another():
     data = (
         link_message(RTM_NEWLINK, "mn1-eth0", 0x10001)
-        + link_message(RTM_NEWLINK, "mn1-eth1", 0x1)
-        + link_message(RTM_DELLINK, "mn1-eth2", 0x10001)
+        + address_message(RTM_NEWADDR, RT_SCOPE_LINK)
+        + address_message(RTM_NEWADDR, 0)
+        + link_message(RTM_DELLINK, "mn1-eth0", 0x10001)
+        + message(NLMSG_DONE, bytes(4))
     )
     assert list(decode(data)) == [
-        (True, "mn1-eth0", MAC),
-        (False, "mn1-eth1", MAC),
-        (False, "mn1-eth2", MAC),
+        LinkTold(7, "mn1-eth0", MAC, True),
+        LinkLocalTold(7, True),
+        LinkTold(7, "mn1-eth0", MAC, False),
+        DumpDone(),
     ]
+
+
+def changes(*messages: LinkTold | LinkLocalTold) -> list[LinkFound | LinkLost]:
+    table = LinkTable("mn1-eth")
+    return [change for told in messages for change in table.told(told)]
+
+
+UP, DOWN = LinkTold(7, "mn1-eth0", MAC, True), LinkTold(7, "mn1-eth0", MAC, False)
+ADDRESSED, BARE = LinkLocalTold(7, True), LinkLocalTold(7, False)
+FOUND, LOST = LinkFound("mn1-eth0", MAC), LinkLost("mn1-eth0")
+
+
+@pytest.mark.parametrize("messages", [(UP, ADDRESSED), (ADDRESSED, UP), (UP, UP, ADDRESSED, UP)])
+def test_a_link_is_found_once_when_it_has_carrier_and_link_local_address(messages):
+    assert changes(*messages) == [FOUND]
+
+
+@pytest.mark.parametrize("last", [DOWN, BARE])
+def test_a_link_is_lost_with_either(last):
+    assert changes(UP, ADDRESSED, last, last) == [FOUND, LOST]
+
+
+def test_a_link_without_carrier_or_of_another_name_is_none():
+    assert changes(DOWN, ADDRESSED) == []
+    assert changes(LinkTold(8, "vpn0", b"", True), LinkLocalTold(8, True)) == []
 
 
 def advertisement(lifetime: int, *options: bytes) -> bytes:
