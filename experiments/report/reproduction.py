@@ -1,0 +1,54 @@
+"""How to get a run again: its command, and its scenario as the TOML that it was read from."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from experiments.report.record import Record
+
+
+def command(record: Record) -> str:
+    """Return the command that repeats the run."""
+    run = record.run
+    scenario = run.get("scenario") or {}
+    words = ["./lab", "run", str(scenario.get("name") or run.get("experiment") or "walk")]
+    for option, key in (("--seed", "seed"), ("--clock", "clock"), ("--machine", "machine")):
+        if run.get(key) is not None:
+            words += [option, str(run[key])]
+    if run.get("agent_delay_ms"):
+        words += ["--agent-delay", f"{run['agent_delay_ms']:g}"]
+    return shlex.join(words)
+
+
+def revision(record: Record) -> str:
+    """Return what the checkout was at; empty if that is not known."""
+    versions = record.run.get("versions") or {}
+    return str(versions.get("revision") or "")
+
+
+def scenario_toml(record: Record) -> str:
+    """Return the scenario as TOML; empty if the run does not have it."""
+    scenario = record.run.get("scenario")
+    return "\n".join(_table(scenario, ())) + "\n" if isinstance(scenario, Mapping) else ""
+
+
+def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines of a table: its own values first, then the tables in it."""
+    tables = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) or _is_list_of_tables(value):
+            tables[key] = value
+        elif value is not None:
+            yield f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    for key, value in tables.items():
+        name = ".".join((*path, key))
+        for entry in [value] if isinstance(value, Mapping) else value:
+            lines = list(_table(entry, (*path, key)))
+            if lines:
+                head = f"[{name}]" if isinstance(value, Mapping) else f"[[{name}]]"
+                yield from ("", head, *lines)
+
+
+def _is_list_of_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)

@@ -1,0 +1,190 @@
+"""What happened in a run, in words, told from what was measured."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from experiments.report.drawing import PATH_NAMES, milliseconds
+from experiments.report.record import NO_VERDICT, Message, Move, Phase, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Something that happened, and when (seconds from the first probe; None: all along)."""
+
+    at_s: float | None
+    text: str
+
+
+def headline(record: Record) -> str:
+    """Return the verdict in one line."""
+    checks = record.value("checks") or []
+    failed = sum(not check["passed"] for check in checks)
+    if record.verdict == NO_VERDICT:
+        return "No verdict: this run was not measured"
+    if record.verdict == "passed":
+        return f"Passed: all {len(checks)} checks"
+    return f"Failed: {failed} of {len(checks)} checks"
+
+
+def failures(record: Record) -> list[str]:
+    """Return one line for each check that failed."""
+    return [
+        f"{check['name']}: {told(check['value'])}, where {told(check['limit'])} is wanted"
+        for check in record.value("checks") or []
+        if not check["passed"]
+    ]
+
+
+def told(value: object) -> str:
+    """Return a number as a reader wants it, or that there is none."""
+    if value is None:
+        return "no value"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def sentences(record: Record) -> list[Sentence]:
+    """Return what happened, in order of time."""
+    found = [
+        *_beginning(record),
+        *(Sentence(move.link_down_s, _move(record, move)) for move in record.moves),
+        *_switches(record),
+        *_ending(record),
+    ]
+    return sorted(found, key=lambda sentence: (sentence.at_s is not None, sentence.at_s or 0))
+
+
+def _beginning(record: Record) -> Iterator[Sentence]:
+    probes = record.value("probes")
+    if not probes or not probes["sent"]:
+        yield Sentence(None, "No probe was sent.")
+        return
+    first, second = record.pair
+    yield Sentence(
+        None,
+        f"{first} and {second} send each other numbered probes all along: {probes['sent']} sent, "
+        f"{probes['received']} received, {probes['lost']} lost, {probes['duplicated']} duplicated, "
+        f"{probes['reordered']} overtaken by a later one.",
+    )
+    if record.phases and record.phases[0].name == "inside":
+        trip = record.value("rtt_ms", "inside")
+        took = f": {milliseconds(trip)} there and back" if trip is not None else ""
+        yield Sentence(0.0, f"Both are inside, and talk over the LAN in clear{took}.")
+
+
+def _move(record: Record, move: Move) -> str:
+    verb = {
+        "leaving": f"leaves the company for {move.target}",
+        "handover": f"changes from {move.origin} to {move.target}",
+        "returning": f"leaves {move.origin} and comes home",
+    }.get(move.kind, f"moves from {move.origin} to {move.target}")
+    parts = [f"{move.node} {verb}{' while the path is direct' if move.direct_before else ''}."]
+    if move.gap_ms is None:
+        parts.append("Probes did not get through in both directions on the new path.")
+    else:
+        bound = (
+            f" (no protocol could do it in less than {milliseconds(move.lower_bound_ms)})"
+            if move.lower_bound_ms is not None
+            else ""
+        )
+        parts.append(
+            f"Its link is away for {milliseconds(1000 * (move.link_up_s - move.link_down_s))}; "
+            f"probes get through in both directions after {milliseconds(move.gap_ms)}{bound}."
+        )
+    parts.append(f"Lost: {move.lost}.")
+    if move.kind == "handover" and move.direct_before and record.messages:
+        parts.append(_who_took_part(record, move))
+    return " ".join(parts)
+
+
+def _who_took_part(record: Record, move: Move) -> str:
+    end = move.settled_s if move.settled_s is not None else record.end_s
+    signalling = [
+        message
+        for message in record.messages
+        if message.protocol == "signalling" and move.link_down_s <= message.sent_s <= end
+    ]
+    with_vcm = "the VCM had no part in it" if not signalling else "signalling was under way"
+    authorised = (
+        f" The peer's binding rests on: {move.authorisation}."
+        if move.authorisation not in ("", "none")
+        else ""
+    )
+    return f"The security associations stay as they are; {with_vcm}.{authorised}"
+
+
+def _switches(record: Record) -> Iterator[Sentence]:
+    """Tell the set-up and the first direct packet of every switch to the direct path."""
+    following: Sequence[Phase | None] = [*record.phases[1:], None]
+    for phase, after in zip(record.phases, following, strict=False):
+        if phase.name == "switch_to_direct":
+            yield from _switch(record, phase)
+            if after is not None and after.name == "direct":
+                yield Sentence(after.begin_s, _direct(record, after))
+    for name, text in (
+        ("SessionDetected", "sg sees both ends of the session outside, and tells the VCM (202)."),
+        ("Withdraw", "The VCM orders {destination} back to the gateway."),
+    ):
+        yield from (
+            Sentence(message.sent_s, text.format(destination=message.destination or "a node"))
+            for message in _firsts(record.messages, name)
+        )
+
+
+def _firsts(messages: Sequence[Message], name: str) -> Iterator[Message]:
+    """Yield the messages of a name, without those that were sent again."""
+    seen = set()
+    for message in messages:
+        identity = (message.source, message.destination, str(message.details))
+        if message.name == name and identity not in seen:
+            seen.add(identity)
+            yield message
+
+
+def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
+    first = phase == record.first("switch_to_direct")
+    setup, bound = record.value("direct_setup_ms"), record.value("direct_setup_lower_bound_ms")
+    took = (
+        f" Set-up takes {milliseconds(setup)}; propagation alone needs {milliseconds(bound)}."
+        if first and setup is not None
+        else ""
+    )
+    yield Sentence(
+        phase.begin_s,
+        "The VCM offers both nodes a fresh pair of security associations (206, 210). Each installs "
+        "its inbound one and acknowledges (208, 212); with the other's acknowledgement it "
+        f"switches its outbound traffic.{took}",
+    )
+    by_agents = [
+        probe.sent_s
+        for probe in record.probes
+        if probe.path == "via_home_agents" and phase.begin_s <= probe.sent_s <= phase.end_s
+    ]
+    if by_agents:
+        trip = record.value("rtt_ms", "via_home_agents")
+        slow = f", {milliseconds(trip)} there and back" if trip is not None else ""
+        yield Sentence(
+            min(by_agents),
+            f"The first packets go through the home agent (214, 216){slow}, while the nodes test "
+            "each other's addresses and register them (218).",
+        )
+
+
+def _direct(record: Record, phase: Phase) -> str:
+    trip, shortest = record.value("rtt_ms", "direct"), record.value("shortest_path_rtt_ms")
+    if phase != record.first("direct") or trip is None:
+        return "Both directions take the direct path (220)."
+    least = f"; the shortest path has {milliseconds(shortest)}" if shortest is not None else ""
+    gateway = record.value("rtt_ms", "via_gateway")
+    before = f" Through the gateway it was {milliseconds(gateway)}." if gateway is not None else ""
+    return (
+        f"Both directions take the direct path (220): {milliseconds(trip)} there and back"
+        f"{least}.{before}"
+    )
+
+
+def _ending(record: Record) -> Iterator[Sentence]:
+    if record.phases:
+        name = record.phases[-1].name
+        path = PATH_NAMES.get(name, "on the way to the direct path")
+        where = "inside, over the LAN" if name == "inside" else path
+        yield Sentence(record.end_s, f"The run ends with the pair's traffic {where}.")
