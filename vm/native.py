@@ -31,11 +31,11 @@ Configuration = Mapping[str, str]
 
 def run(job: Job, console: boot.Console, *, held: lease.Lease, stop: int | None = None) -> int:
     """Run the job in namespaces of the present kernel; return its exit code."""
-    text = held.folder / "job"
-    text.write_text(script(job), encoding="utf-8")
+    (held.folder / "job").write_text(script(job), encoding="utf-8")
     _load_modules()
     spaces = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
-    command = ["unshare", *spaces, "--mount-proc", "/bin/sh", str(FIRST_PROCESS), str(text)]
+    folders = map(str, (held.folder, *job.writable))
+    command = ["unshare", *spaces, "--mount-proc", "/bin/sh", str(FIRST_PROCESS), *folders]
     return boot.supervise(
         command,
         console,

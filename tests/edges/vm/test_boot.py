@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -101,17 +102,19 @@ def test_a_job_sees_the_hosts_files_in_tmp(cache: Path, lab_kernel: Path, tmp_pa
     assert Ran(lab_kernel, f"cat {tmp_path}/file").said == "from the host"
 
 
-def test_virtual_time_is_the_same_in_every_run_and_costs_nothing(
+def test_virtual_time_is_the_same_in_every_run_and_skips_waiting(
     cache: Path, lab_kernel: Path
 ) -> None:
     script = "date +%s.%N; sleep 1000; date +%s.%N"
     began = time.monotonic()
     first = Ran(lab_kernel, script)
     assert time.monotonic() - began < 60
-    before, after = map(float, first.said.split())
+    before, after = map(Decimal, first.said.split())
     assert 1767225600 <= before < 1767225601
-    assert after - before == pytest.approx(1000, abs=0.1)
-    assert Ran(lab_kernel, script).said == first.said
+    assert float(after - before) == pytest.approx(1000, abs=0.01)
+    # Each reading of the clock costs 256 ns, and not all readings are the job's.
+    again = list(map(Decimal, Ran(lab_kernel, script).said.split()))
+    assert max(abs(again[0] - before), abs(again[1] - after)) < Decimal("0.0001")
 
 
 def test_the_wall_clock_is_the_hosts(cache: Path, lab_kernel: Path) -> None:
