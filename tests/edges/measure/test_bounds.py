@@ -73,7 +73,7 @@ def test_handover_through_the_gateway(plan: NetworkPlan) -> None:
     ("authorisation", "tests"),
     [
         (Authorisation.BOTH_TESTS, 2 * (WIFI2 + HA + HA + CELL)),
-        (Authorisation.CARE_OF_TEST, 2 * (WIFI2 + CELL)),
+        (Authorisation.CARE_OF_TEST, 2 * (WIFI2 + HA + HA + CELL)),
         (Authorisation.NO_TEST, 0),
     ],
 )
