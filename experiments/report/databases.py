@@ -68,7 +68,7 @@ ASSOCIATION_COLUMNS = (
     "SPI",
     "Mode",
     "Algorithm, or binding",
-    "Replay window",
+    "Window",
     "Selector",
 )
 POLICY_COLUMNS = ("Direction", "Priority", "Selector", "Action", "Templates, inside out")

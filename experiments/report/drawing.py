@@ -16,6 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+DASH = "\N{EN DASH}"
+"""Stands for a value that there is no sample of."""
+
 INK = "#1b2026"
 MUTED = "#59636e"
 GRID = "#dde1e6"
@@ -53,7 +56,7 @@ THEMED: Mapping[str, str] = {
 
 WIDTH_IN = 9.6
 SIZE_PT = 9.0
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     # Text stays text: it can be searched, read aloud and enlarged.
     "svg.fonttype": "none",
     "svg.hashsalt": "mobivpn",
@@ -156,5 +159,5 @@ def bare(axes: Axes) -> None:
 def milliseconds(value: float | None) -> str:
     """Return a duration with three significant digits at least, or a dash."""
     if value is None:
-        return "–"
+        return DASH
     return f"{value:.1f} ms" if abs(value) >= 1 or value == 0 else f"{value:.2f} ms"

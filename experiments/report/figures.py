@@ -78,7 +78,7 @@ def thinned(
 
 
 def merged(phases: Sequence[Phase]) -> list[Phase]:
-    """Return the phases with neighbours of one name put together: moves cut them, readers do not."""
+    """Return the phases with neighbours of one name put together."""
     found: list[Phase] = []
     for phase in phases:
         if found and found[-1].name == phase.name:
@@ -137,10 +137,10 @@ def round_trip_time(record: Record) -> Picture:
         else f" Dots that would be printed on one spot are drawn once: {len(kept)} are shown."
     )
     caption = (
-        f"{echoed} of {' and '.join(record.pair)}: each was turned round by the other end at once, "
-        "and both it and its echo took the same path, told from the packet headers on the two "
-        "ends' own links; the legend has the medians. Dashed lines: a move's link down. Below: every "
-        f"lost probe when it was sent, and every event that the hosts logged (filled: "
+        f"{echoed} of {' and '.join(record.pair)}: each was turned round by the other end at "
+        "once, and both it and its echo took the same path, told from the packet headers on the "
+        "two ends' own links; the legend has the medians. Dashed lines: a move's link down. Below: "
+        f"every lost probe when it was sent, and every event that the hosts logged (filled: "
         f"{record.pair[0]}; hollow: {record.pair[1]}; bar: another host).{thinning}"
     )
     return Picture("round-trip-time", title, caption, _told_round_trips(record, points), figure)
@@ -324,7 +324,7 @@ def _draw_lanes(axes: Axes, lanes: Sequence[_Lane], record: Record) -> None:
     _mark_moves(axes, record.moves, labelled=False)
 
 
-# --- the switch from the gateway to the direct path ----------------------------------------------
+# --- the switch from the gateway to the direct path ---------------------------------------------
 
 
 def switch_to_direct(record: Record) -> Picture:
@@ -346,6 +346,10 @@ def switch_to_direct(record: Record) -> Picture:
     _draw_messages(above, messages, first)
     _draw_setup(above, record, messages, first)
     _draw_delays(axes, probes, record.pair, first)
+    axes.legend(
+        handles=_delay_legend(probes, record.pair), loc="lower left", bbox_to_anchor=(-0.01, 1.0),
+        ncols=5, handletextpad=0.1, columnspacing=1.0, borderaxespad=0.2, fontsize=8.5,
+    )  # fmt: skip
     axes.set_xlim(1000 * (begin - first), 1000 * (end - first))
     axes.set_xlabel("time (ms) since the gateway's first message about the session, or the offer")
     axes.set_ylabel("one-way delay (ms)")
@@ -353,14 +357,18 @@ def switch_to_direct(record: Record) -> Picture:
     lost = sum(probe.lost and probe.move is None for probe in probes)
     others = sum(probe.lost and probe.move is not None for probe in probes)
     moved = f"; {others} more in view belong to the move before it" if others else ""
-    setup_text = (
-        f"Set-up took {milliseconds(setup)}; propagation alone needs {milliseconds(bound)}. "
-        if setup is not None
-        else ""
-    )
+    setup_text = ""
+    if setup is not None:
+        setup_text = f"Set-up took {milliseconds(setup)}; its bound is {milliseconds(bound)}. "
+    if setup is not None and bound is not None and setup < bound:
+        setup_text += (
+            "It can be shorter than its bound by up to one probe interval: its clock starts with "
+            "the pair's first packet, but the gateway may decide before that, with the binding. "
+        )
     caption = (
         "Above: the messages of the switch, each from sending to arrival, read from captures with "
-        "their ESP opened, with figure 2's numerals; dark, signalling; light, Mobile IPv6. Below: every probe at the time when it was "
+        "their ESP opened, with figure 2's numerals; dark, signalling; light, Mobile IPv6. "
+        "Below: every probe at the time when it was "
         f"sent; filled, from {record.pair[0]}; hollow, from {record.pair[1]}. {setup_text}"
         f"Probes lost by the switch: {lost}{moved}."
     )
@@ -409,8 +417,10 @@ def _draw_setup(axes: Axes, record: Record, messages: Sequence[Message], zero_s:
     if setup is None or not ready:
         return
     end = 1000 * (max(ready) - zero_s)
-    ends = {"marker": "|", "markersize": 9, "markeredgewidth": 1.6}
-    axes.plot([end - setup, end], [1, 1], color=PATH_COLOURS["direct"], linewidth=2, **ends)
+    axes.plot(
+        [end - setup, end], [1, 1], color=PATH_COLOURS["direct"], linewidth=2,
+        marker="|", markersize=9, markeredgewidth=1.6,
+    )  # fmt: skip
     axes.annotate(
         f"set-up {milliseconds(setup)} (bound {milliseconds(bound)})", (end, 1), xytext=(7, 0),
         textcoords="offset points", va="center", fontsize=8,
@@ -442,10 +452,6 @@ def _draw_delays(axes: Axes, probes: Sequence[Probe], pair: tuple[str, str], zer
             markeredgewidth=0.9,
             color=LOST,
         )
-    axes.legend(
-        handles=_delay_legend(probes, pair), loc="lower left", bbox_to_anchor=(-0.01, 1.0),
-        ncols=5, handletextpad=0.1, columnspacing=1.0, borderaxespad=0.2, fontsize=8.5,
-    )  # fmt: skip
 
 
 def _delay_legend(probes: Sequence[Probe], pair: tuple[str, str]) -> list[Line2D]:
@@ -464,7 +470,7 @@ def _delay_legend(probes: Sequence[Probe], pair: tuple[str, str]) -> list[Line2D
     return handles
 
 
-# --- moves -----------------------------------------------------------------------------------------
+# --- moves --------------------------------------------------------------------------------------
 
 
 def moves(record: Record) -> Picture:
@@ -518,7 +524,6 @@ def _draw_move(axes: Axes, move: Move, record: Record) -> None:
     begin, end = zero - 0.35 * after, min(zero + after, max(next_down, zero + 0.05))
     probes = [probe for probe in record.probes if begin <= probe.sent_s <= end]
     _draw_delays(axes, probes, record.pair, zero)
-    axes.get_legend().remove()
     axes.axvspan(0, 1000 * (move.link_up_s - zero), color=BAR, alpha=0.5, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for way, dashes in ((move.outbound, "solid"), (move.inbound, "dotted")):
@@ -599,7 +604,7 @@ def _draw_gap(axes: Axes, row: float, way: Way) -> None:
     )  # fmt: skip
 
 
-# --- a TCP transfer ----------------------------------------------------------------------------------
+# --- a TCP transfer -----------------------------------------------------------------------------
 
 
 def transfer(record: Record) -> Picture:

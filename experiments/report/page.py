@@ -24,7 +24,7 @@ from experiments.report.databases import (
     Database,
     compare,
 )
-from experiments.report.drawing import THEMED, Picture, milliseconds
+from experiments.report.drawing import DASH, PATH_NAMES, THEMED, Picture, milliseconds
 from experiments.report.record import Record, load
 
 PAGE = "report.html"
@@ -86,7 +86,7 @@ def render(
         command=reproduction.command(record),
         revision=reproduction.revision(record),
         scenario=reproduction.scenario_toml(record),
-        phase_names=figures.PATH_NAMES,
+        phase_names=PATH_NAMES,
     )
 
 
@@ -95,7 +95,7 @@ def _title(record: Record) -> str:
     return f"{name}, {record.folder.resolve().name}"
 
 
-# --- key figures ---------------------------------------------------------------------------------
+# --- key figures --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +148,10 @@ def tiles(record: Record) -> list[Tile]:
 
 
 def _count(value: Any) -> str:
-    return "–" if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return DASH if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-# --- pictures --------------------------------------------------------------------------------------
+# --- pictures -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def main_chart(record: Record, charts: Sequence[Picture]) -> str:
     return earlier[-1] if earlier else ""
 
 
-# --- databases ---------------------------------------------------------------------------------------
+# --- databases ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +273,12 @@ def _phase_of(record: Record, moment: str) -> str:
 
 def _name_of(record: Record, moment: str) -> str:
     number = moment.removeprefix("before-move-")
+    name = moment
     if number != moment:
         move = next((m for m in record.moves if str(m.index + 1) == number), None)
-        moment = f"before move {number}" + (f" ({move.title})" if move is not None else "")
+        name = f"before move {number}" + (f" ({move.title})" if move is not None else "")
     phase = _phase_of(record, moment)
-    return f"{moment}, {figures.PATH_NAMES.get(phase, phase)}" if phase else moment
+    return f"{name}, {PATH_NAMES.get(phase, phase)}" if phase else name
 
 
 def main(arguments: list[str] | None = None) -> int:

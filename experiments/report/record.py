@@ -208,8 +208,11 @@ def load(folder: Path) -> Record:
     """Read a result folder; whatever cannot be read is empty and stands in `gaps`."""
     results = ResultSet(folder)
     gaps: list[str] = []
-    run = _or_gap(results.load_run, gaps, {}) or _or_gap(lambda: _object(results.run_path), [], {})
-    summary = _or_gap(results.load_summary, gaps, {})
+    empty: dict[str, Any] = {}
+    run = _or_gap(results.load_run, gaps, empty)
+    # Of a run that failed, what there is is worth showing.
+    run = run or _or_gap(lambda: _object(results.run_path), [], empty)
+    summary = _or_gap(results.load_summary, gaps, empty)
     clock = _Clock(results, run)
 
     def table(name: str, parse: Callable[[Mapping[str, str]], T]) -> list[T]:
@@ -254,7 +257,7 @@ def _or_gap(read: Callable[[], T], gaps: list[str], otherwise: T, name: str = ""
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """Return an object of JSON as it is: of a run that failed, what there is is worth showing."""
+    """Return an object of JSON without a check of its keys."""
     value = json.loads(path.read_text(encoding="utf-8"))
     return value if isinstance(value, dict) else {}
 

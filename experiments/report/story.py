@@ -82,7 +82,7 @@ def _move(record: Record, move: Move) -> str:
         parts.append("Probes did not get through in both directions on the new path.")
     else:
         bound = (
-            f" (no protocol could do it in less than {milliseconds(move.lower_bound_ms)})"
+            f" (propagation alone takes {milliseconds(move.lower_bound_ms)})"
             if move.lower_bound_ms is not None
             else ""
         )
@@ -98,18 +98,15 @@ def _move(record: Record, move: Move) -> str:
 
 def _who_took_part(record: Record, move: Move) -> str:
     end = move.settled_s if move.settled_s is not None else record.end_s
-    signalling = [
-        message
+    count = sum(
+        message.protocol == "signalling" and move.link_down_s <= message.sent_s <= end
         for message in record.messages
-        if message.protocol == "signalling" and move.link_down_s <= message.sent_s <= end
-    ]
-    with_vcm = "the VCM had no part in it" if not signalling else "signalling was under way"
-    authorised = (
-        f" The peer's binding rests on: {move.authorisation}."
-        if move.authorisation not in ("", "none")
-        else ""
     )
-    return f"The security associations stay as they are; {with_vcm}.{authorised}"
+    told_count = f"{count} signalling messages were under way meanwhile."
+    part = "The VCM had no part in it: no signalling was sent." if not count else told_count
+    if move.authorisation in ("", "none"):
+        return part
+    return f"{part} The peer believed the new address by a {move.authorisation}."
 
 
 def _switches(record: Record) -> Iterator[Sentence]:
@@ -143,17 +140,17 @@ def _firsts(messages: Sequence[Message], name: str) -> Iterator[Message]:
 def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
     first = phase == record.first("switch_to_direct")
     setup, bound = record.value("direct_setup_ms"), record.value("direct_setup_lower_bound_ms")
-    took = (
-        f" Set-up takes {milliseconds(setup)}; propagation alone needs {milliseconds(bound)}."
-        if first and setup is not None
-        else ""
-    )
-    yield Sentence(
-        phase.begin_s,
-        "The VCM offers both nodes a fresh pair of security associations (206, 210). Each installs "
-        "its inbound one and acknowledges (208, 212); with the other's acknowledgement it "
-        f"switches its outbound traffic.{took}",
-    )
+    during = [m for m in record.messages if phase.begin_s <= m.sent_s <= phase.end_s]
+    text = "The VCM offers a fresh pair of security associations"
+    offers = _numerals(during, "SaOffer")
+    text += f" to both nodes ({offers})." if "," in offers else f" ({offers})."
+    if accepts := _numerals(during, "SaAccept"):
+        text += f" A node that has installed its inbound one acknowledges ({accepts})."
+    if forwarded := _numerals(during, "PeerReady"):
+        text += f" The VCM forwards that to the other, which then switches outbound ({forwarded})."
+    if first and setup is not None:
+        text += f" Set-up takes {milliseconds(setup)}; its bound is {milliseconds(bound)}."
+    yield Sentence(phase.begin_s, text)
     by_agents = [
         probe.sent_s
         for probe in record.probes
@@ -167,6 +164,10 @@ def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
             f"The first packets go through the home agent (214, 216){slow}, while the nodes test "
             "each other's addresses and register them (218).",
         )
+
+
+def _numerals(messages: Sequence[Message], name: str) -> str:
+    return ", ".join(sorted({m.numeral for m in messages if m.name == name and m.numeral}))
 
 
 def _direct(record: Record, phase: Phase) -> str:

@@ -1,6 +1,6 @@
 """A whole result folder without a lab: the synthetic walk, measured, with what the testbed adds.
 
-The databases are what `ip -6 xfrm` of Linux 6.12 prints for such entries, shortened to what differs.
+The databases are what `ip -6 xfrm` of Linux 6.12 prints for such entries, shortened.
 """
 
 from collections.abc import Iterable

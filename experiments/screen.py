@@ -1,0 +1,106 @@
+"""The end of a run on one screen: verdict, time, losses, figures against their limits, report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.report.drawing import milliseconds
+from experiments.report.page import PAGE
+from experiments.report.record import NO_VERDICT, Record, load
+from experiments.report.story import headline, told
+
+_STYLE = {"passed": "bold green", "failed": "bold red", NO_VERDICT: "bold yellow"}
+_WIDE = 72
+"""Columns that a line of many parts may take before it is broken."""
+
+
+def show(folder: Path, console: Console) -> None:
+    """Print what a reader of a finished run wants first; what is not known is left out."""
+    record = load(folder)
+    console.print()
+    console.print(f"[{_STYLE.get(record.verdict, 'bold')}]{escape(headline(record))}[/]")
+    console.print(escape(_what(record)), style="dim", highlight=False)
+    if record.summary:
+        _print(console, "time", _times(record.run, record.summary))
+        _print(console, "probes lost", _losses(record))
+        _print(console, "gaps", _gaps(record))
+        console.print()
+        console.print(_checks(record.value("checks") or []))
+    for gap in record.gaps:
+        told_gap = gap.removeprefix(f"{folder}/")
+        console.print(f"[yellow]missing[/]     {escape(told_gap)}", highlight=False, soft_wrap=True)
+    page = folder / PAGE
+    where = str(page) if page.exists() else "not drawn"
+    console.print(f"\nreport      {escape(where)}", highlight=False, soft_wrap=True)
+
+
+def _print(console: Console, title: str, parts: list[str]) -> None:
+    """Print parts beside their title, broken between parts only."""
+    if not parts:
+        return
+    line = f"{title:<12}"
+    for part in parts:
+        if len(line) + len(part) > _WIDE and line.strip() != title:
+            console.print(escape(line.rstrip()), highlight=False)
+            line = " " * 12
+        line += f"{part}   "
+    console.print(escape(line.rstrip()), highlight=False)
+
+
+def _what(record: Record) -> str:
+    run = record.run
+    parts = [str((run.get("scenario") or {}).get("name") or run.get("experiment") or "run")]
+    if run.get("clock"):
+        parts.append(f"{run['clock']} clock")
+    if run.get("seed") is not None:
+        parts.append(f"seed {run['seed']}")
+    if run.get("agent_delay_ms"):
+        parts.append(f"agents delayed by {run['agent_delay_ms']:g} ms")
+    return ", ".join(parts)
+
+
+def _times(run: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """Return where the wall-clock time went; parts if they are known, else the whole."""
+    by_part = run.get("wall_by_part")
+    if isinstance(by_part, Mapping) and by_part:
+        parts = [f"{name} {took:.1f} s" for name, took in by_part.items()]
+        return [*parts, f"in all {sum(by_part.values()):.1f} s"]
+    whole = run.get("wall_seconds") or summary.get("wall_seconds")
+    return [f"in all {whole:.1f} s"] if whole else []
+
+
+def _losses(record: Record) -> list[str]:
+    by_phase = record.value("lost_by_phase") or {}
+    return [f"{phase.replace('_', ' ')} {told(count)}" for phase, count in by_phase.items()]
+
+
+def _gaps(record: Record) -> list[str]:
+    """Return each move's time without traffic, its lower bound in brackets."""
+    return [
+        f"{move['node']} to {move['to']} "
+        + (
+            f"{milliseconds(move['gap_ms'])} ({milliseconds(move['lower_bound_ms'])})"
+            if move["gap_ms"] is not None
+            else "never got through"
+        )
+        for move in record.value("moves") or []
+    ]
+
+
+def _checks(checks: list[Mapping[str, Any]]) -> Table:
+    """Return the figures against their limits, failed ones first."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    table.add_column("")
+    table.add_column("check")
+    table.add_column("value", justify="right")
+    table.add_column("limit", justify="right")
+    for check in sorted(checks, key=lambda check: check["passed"]):
+        limit = "" if check["limit"] is None else told(check["limit"])
+        mark = "·" if check["limit"] is None else ("✓" if check["passed"] else "✗")
+        style = "" if check["passed"] else "bold red"
+        table.add_row(mark, escape(check["name"]), told(check["value"]), limit, style=style)
+    return table
