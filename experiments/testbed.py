@@ -4,6 +4,7 @@ Runs where it is root over a kernel that has everything: in the lab VM, or nativ
 """
 
 import json
+import math
 import os
 import subprocess
 import time
@@ -46,6 +47,8 @@ DEVICES = {
     "mn3": {"links": "mn3-eth"},
 }
 READY_WITHIN_S = 60.0
+START_WITHIN_S = 3.0
+"""Time for traffic programs to start."""
 SETTLE_S = 1.0
 """Virtual seconds between the last start and the first probe."""
 
@@ -236,14 +239,19 @@ class Testbed:
 
             wait_until(f"{event} of {name}", there, READY_WITHIN_S)
 
-    def start_probes(self) -> None:
-        """Start the two ends of the probe stream."""
-        interval = str(self.scenario.traffic.probe_interval_ms)
-        self._start_traffic("experiments.probes", "probes", ("--interval-ms", interval))
+    def start_traffic(self) -> float:
+        """Start what the scenario wants sent; return its common beginning (CLOCK_REALTIME, s).
 
-    def start_transfer(self) -> None:
-        """Start a TCP transfer from the first node of the pair to the second."""
-        self._start_traffic("experiments.transfer", "transfers", roles=("send", "receive"))
+        That is a whole second, the same for all programs: runs then differ neither in the phase of
+        the two streams nor in that of the moves.
+        """
+        begin = float(math.ceil(time.time() + START_WITHIN_S))
+        at = ("--start-at", str(begin))
+        interval = str(self.scenario.traffic.probe_interval_ms)
+        self._start_traffic("experiments.probes", "probes", (*at, "--interval-ms", interval))
+        if self.scenario.traffic.tcp:
+            self._start_traffic("experiments.transfer", "transfers", at, ("send", "receive"))
+        return begin
 
     def stop_traffic(self) -> None:
         """End both ends of all traffic at once, so that neither sends to one that has gone."""
@@ -254,7 +262,7 @@ class Testbed:
         self._traffic.clear()
 
     def _start_traffic(
-        self, module: str, folder: str, more: tuple[str, ...] = (), roles: tuple[str, ...] = ()
+        self, module: str, folder: str, more: tuple[str, ...], roles: tuple[str, ...] = ()
     ) -> None:
         first, second = self.scenario.traffic.between
         company = PLAN.company
