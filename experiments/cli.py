@@ -166,7 +166,12 @@ def shell(scenario: str, **options: Any) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LabError("a prompt needs a terminal: run ./lab shell on one")
     _need_packages(given.machine, progress)
-    sys.exit(runner.shell(scenario, given, runner.Watch(progress=progress)))
+
+    def say(line: str) -> None:
+        progress.end()
+        click.echo(line, err=True)
+
+    sys.exit(runner.shell(scenario, given, runner.Watch(progress=progress, line=say)))
 
 
 @lab.command(

@@ -109,9 +109,13 @@ def carry_out(spec: dict[str, Any]) -> None:
 
 def _prompt(scenario: Scenario, results: Path, scratch: Path) -> None:
     from mininet.cli import CLI
+    from mininet.log import setLogLevel
 
     with Testbed(scenario, results, scratch) as testbed:
+        # What its commands print goes through its log.
+        setLogLevel("info")
         CLI(testbed.net)
+        setLogLevel("error")
 
 
 def main(arguments: list[str]) -> int:

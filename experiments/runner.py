@@ -117,7 +117,7 @@ def shell(name_or_path: str, options: Options, watch: Watch | None = None) -> in
     used, clock = machine.choose(options.machine, options.clock, usual=Clock.WALL)
     if used is Machine.UML:
         kernel.ensure(watch.progress)
-    watch.progress("boot the lab", 0, 0)
+    watch.line("booting the lab: about half a minute on the wall clock; exit or Ctrl-D ends it")
     folder = create_folder(places.cache() / "shells", "shell", datetime.now())
     try:
         spec = write_spec(folder, scenario, clock, used, interactive=True)

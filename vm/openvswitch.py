@@ -20,7 +20,7 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 # Open vSwitch 3.1 learns the number of cores when the machine has been up for 10 s; started before,
 # it runs no handler thread and drops the first packet of every flow.
-_UPTIME_S = 15.0
+_UPTIME_S = 11.0
 
 
 @contextlib.contextmanager
