@@ -192,9 +192,12 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # pytest takes its own exception as an order to end, any other as a fault in itself.
         signal.signal(number, lambda number, _: pytest.exit("terminated", 128 + number))
-    # A checkout that this user cannot write to has no place for pytest's cache.
-    cache = [] if os.access(places.CHECKOUT, os.W_OK) else ["-p", "no:cacheprovider"]
-    sys.exit(int(pytest.main(["-p", "vm.pytest_lab", *cache, *arguments])))
+    options = ["-p", "vm.pytest_lab"]
+    if not os.access(places.CHECKOUT, os.W_OK):
+        # A checkout that this user cannot write to has no place for what they keep between runs.
+        options += ["-p", "no:cacheprovider"]
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(places.cache() / "hypothesis")
+    sys.exit(int(pytest.main([*options, *arguments])))
 
 
 @lab.command("list")

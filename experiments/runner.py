@@ -98,9 +98,12 @@ def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path
         _note(folder, wall_seconds=in_lab - began)
         parts = {"lab": in_lab - began, **_evaluate(folder, watch)}
         _note(folder, wall_by_part=parts)
-    except (KeyboardInterrupt, LabError) as error:
-        if not isinstance(error, LabCrashed):
-            shutil.rmtree(folder, ignore_errors=True)
+    except LabCrashed as error:
+        error.args = (f"{error} (what it left: {folder})",)
+        error.console = error.console or "(the lab printed nothing)"
+        raise
+    except (KeyboardInterrupt, LabError):
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -222,8 +225,7 @@ def _carry_out(job: Job, used: Machine, console: _Lines, watch: Watch, folder: P
     code = machine.run(job, used, console, progress=watch.progress, partial=partial)
     if code:
         raise LabCrashed(
-            f"the scenario was not carried through (exit code {code}); all that the lab said: "
-            f"{folder / CONSOLE_LOG}",
+            f"the scenario was not carried through: exit code {code}",
             "\n".join(_last_lines(folder / CONSOLE_LOG)),
         )
 
