@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.report.drawing import milliseconds
 from experiments.report.page import PAGE
 from experiments.report.record import NO_VERDICT, Record, load
 from experiments.report.story import headline, told
@@ -27,15 +26,13 @@ def show(folder: Path, console: Console) -> None:
     if record.summary:
         _print(console, "time", _times(record.run, record.summary))
         _print(console, "probes lost", _losses(record))
-        _print(console, "gaps", _gaps(record))
-        console.print()
+        _print(console, "gaps (ms)", _gaps(record))
         console.print(_checks(record.value("checks") or []))
     for gap in record.gaps:
-        told_gap = gap.removeprefix(f"{folder}/")
-        console.print(f"[yellow]missing[/]     {escape(told_gap)}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]missing[/]     {escape(gap)}", highlight=False, soft_wrap=True)
     page = folder / PAGE
     where = str(page) if page.exists() else "not drawn"
-    console.print(f"\nreport      {escape(where)}", highlight=False, soft_wrap=True)
+    console.print(f"report      {escape(where)}", highlight=False, soft_wrap=True)
 
 
 def _print(console: Console, title: str, parts: list[str]) -> None:
@@ -79,16 +76,14 @@ def _losses(record: Record) -> list[str]:
 
 
 def _gaps(record: Record) -> list[str]:
-    """Return each move's time without traffic, its lower bound in brackets."""
-    return [
-        f"{move['node']} to {move['to']} "
-        + (
-            f"{milliseconds(move['gap_ms'])} ({milliseconds(move['lower_bound_ms'])})"
-            if move["gap_ms"] is not None
-            else "never got through"
-        )
-        for move in record.value("moves") or []
-    ]
+    """Return each move's time without traffic, and its lower bound."""
+    found = []
+    for move in record.value("moves") or []:
+        gap, bound = move["gap_ms"], move["lower_bound_ms"]
+        took = "never got through" if gap is None else f"{gap:.1f}"
+        least = "" if gap is None or bound is None else f" (least {bound:.1f})"
+        found.append(f"{move['node']} to {move['to']} {took}{least}")
+    return found
 
 
 def _checks(checks: list[Mapping[str, Any]]) -> Table:

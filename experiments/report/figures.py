@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -186,32 +187,31 @@ def _draw_places(axes: Axes, record: Record, end_s: float) -> None:
     bare(axes)
     for row, (_, blocks) in enumerate(rows):
         for name, begin, end in blocks:
-            phase = name in PHASE_COLOURS
-            away = not phase and name != "lan"
-            axes.barh(
-                -row,
-                end - begin,
-                left=begin,
-                height=0.78,
-                facecolor=PHASE_COLOURS[name] if phase else (BAR if away else PAPER),
-                alpha=0.3 if phase else 1,
-                edgecolor=PHASE_COLOURS.get(name, PAPER),
-                hatch=PHASE_HATCHES.get(name),
-                linewidth=0,
-            )
-            axes.barh(
-                -row, end - begin, left=begin, height=0.78, fill=False, edgecolor=MUTED,
-                linewidth=0.7,
-            )  # fmt: skip
+            _draw_block(axes, -row, name, begin, end)
             if end - begin > SHORTEST_LABEL_SHARE * end_s:
-                text = PATH_NAMES.get(name, name) if phase else name
-                axes.text(
-                    (begin + end) / 2, -row, text, ha="center", va="center_baseline",
-                    fontweight="bold" if phase else "normal",
-                )  # fmt: skip
+                text = PATH_NAMES.get(name, name)
+                weight = "bold" if name in PHASE_COLOURS else "normal"
+                middle = (begin + end) / 2
+                axes.text(middle, -row, text, ha="center", va="center_baseline", fontweight=weight)
     axes.set_yticks([0, -1, -2], [name for name, _ in rows])
     axes.tick_params(left=False)
     axes.set_ylim(-2.5, 0.5)
+
+
+def _draw_block(axes: Axes, row: float, name: str, begin: float, end: float) -> None:
+    """Draw a place or a phase: its ground, its hatch (an SVG needs that apart), its outline."""
+
+    def layer(**look: Any) -> None:
+        axes.barh(row, end - begin, left=begin, height=0.78, **look)
+
+    colour = PHASE_COLOURS.get(name)
+    if colour is None:
+        layer(facecolor=PAPER if name == "lan" else BAR, linewidth=0)
+    else:
+        layer(facecolor=colour, alpha=0.25, linewidth=0)
+        hatch = PHASE_HATCHES.get(name)
+        layer(facecolor="none", edgecolor=colour, alpha=0.45, hatch=hatch, linewidth=0)
+    layer(facecolor="none", edgecolor=MUTED, linewidth=0.7)
 
 
 def _draw_shortest(axes: Axes, record: Record) -> None:

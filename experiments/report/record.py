@@ -242,7 +242,8 @@ def load(folder: Path) -> Record:
             "transfers",
         ),
         databases=_or_gap(lambda: read_databases(folder / "databases"), gaps, [], "databases"),
-        gaps=gaps,
+        # Names within the folder: a page is passed on, and nobody else has that folder.
+        gaps=[gap.replace(f"{folder}/", "") for gap in gaps],
     )
 
 

@@ -47,6 +47,7 @@ HOST_BY_LINK = {
     "uplink-wifi2": "wifi2",
     "uplink-cell": "cell",
 }
+ROUTERS = ("wifi1", "wifi2", "cell", "ha", "sg", "r22")
 ROUTER_BY_PLACE = {"lan": "r22"}
 DATA = "data"
 NUMERAL_BY_PATH = {"via_home_agents": "214, 216", "direct": "220"}
@@ -225,7 +226,8 @@ def _hops(message: Message, move: Move) -> tuple[str, ...]:
     if not source and on_the_way:
         source = on_the_way[0]
     ends = (source, destination)
-    between = [host for host in on_the_way if host in ORDER and host not in ends]
+    # A switch floods what it cannot place yet: other hosts see that, but only routers pass it on.
+    between = [host for host in on_the_way if host in ROUTERS and host not in ends]
     hops = [source, *dict.fromkeys(between), destination]
     return tuple(host for host in hops if host)
 

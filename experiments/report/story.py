@@ -54,6 +54,9 @@ def sentences(record: Record) -> list[Sentence]:
 
 
 def _beginning(record: Record) -> Iterator[Sentence]:
+    if not record.summary:
+        yield Sentence(None, "This run was not measured: little can be told of it.")
+        return
     probes = record.value("probes")
     if not probes or not probes["sent"]:
         yield Sentence(None, "No probe was sent.")

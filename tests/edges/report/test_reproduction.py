@@ -1,0 +1,31 @@
+"""Whoever has a page can repeat its run: the command, and the scenario as it was read."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.report.record import Record
+from experiments.report.reproduction import command, revision, scenario_toml
+from experiments.scenario import SCENARIOS, Scenario, load
+
+
+def test_the_command_repeats_what_was_chosen(record: Record) -> None:
+    assert command(record) == "./lab run walk --seed 1 --clock virtual --machine uml"
+    delayed = replace(record, run={**record.run, "agent_delay_ms": 50.0, "clock": "wall"})
+    expected = "./lab run walk --seed 1 --clock wall --machine uml --agent-delay 50"
+    assert command(delayed) == expected
+
+
+def test_every_scenario_comes_back_from_its_toml_as_it_was() -> None:
+    for path in SCENARIOS.glob("*.toml"):
+        scenario = load(path.stem)
+        run = {"scenario": scenario.model_dump(mode="json")}
+        text = scenario_toml(Record(Path(), run, {}))
+        assert Scenario.model_validate(tomllib.loads(text)) == scenario
+
+
+def test_a_run_that_says_nothing_of_itself_has_the_least_of_a_command(tmp_path: Path) -> None:
+    unknown = Record(tmp_path, {}, {})
+    assert command(unknown) == "./lab run walk"
+    assert revision(unknown) == ""
+    assert scenario_toml(unknown) == ""

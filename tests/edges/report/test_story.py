@@ -1,0 +1,80 @@
+"""What is told is what was measured; without a measurement nothing is claimed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.report.record import Record
+from experiments.report.story import failures, headline, sentences, told
+
+
+def text_of(record: Record) -> str:
+    return "\n".join(sentence.text for sentence in sentences(record))
+
+
+def test_a_walk_is_told_in_order_of_time(record: Record) -> None:
+    times = [sentence.at_s for sentence in sentences(record)]
+    assert times[0] is None
+    assert times[1:] == sorted(at for at in times if at is not None)
+
+
+def test_a_walk_is_told_with_its_figures(record: Record) -> None:
+    text = text_of(record)
+    assert "1400 sent" in text
+    assert "mn2 leaves the company for cell." in text
+    assert "after 91.2 ms (propagation alone takes 91.2 ms). Lost: 5." in text
+    assert "Set-up takes 112.4 ms; its bound is 112.4 ms." in text
+    assert "take the direct path (220): 70.0 ms there and back" in text
+    assert "The VCM had no part in it" in text
+    assert "The run ends with the pair's traffic inside, over the LAN." in text
+
+
+def test_acknowledgements_that_were_not_seen_are_not_told(record: Record) -> None:
+    offers = [message for message in record.messages if message.name == "SaOffer"]
+    text = text_of(replace(record, messages=offers))
+    assert "offers a fresh pair of security associations to both nodes (206, 210)." in text
+    assert "acknowledges" not in text
+
+
+def test_signalling_during_a_handover_is_not_denied(record: Record) -> None:
+    (first, *_) = [message for message in record.messages if message.protocol == "signalling"]
+    meanwhile = replace(first, sent_s=3.05, arrived_s=3.06)
+    assert "1 signalling messages were under way" in text_of(
+        replace(record, messages=[*record.messages, meanwhile])
+    )
+
+
+def test_a_move_that_never_arrived_is_told_as_such(record: Record) -> None:
+    move = record.moves[0]
+    silent = replace(move, inbound=replace(move.inbound, gap_ms=None))
+    text = text_of(replace(record, moves=[silent]))
+    assert "Probes did not get through in both directions" in text
+
+
+def test_a_run_that_was_not_measured_is_told_as_such(tmp_path: Path) -> None:
+    record = Record(tmp_path, {}, {})
+    assert headline(record) == "No verdict: this run was not measured"
+    assert text_of(record) == "This run was not measured: little can be told of it."
+
+
+def test_a_run_without_a_probe_is_told_as_such(record: Record) -> None:
+    summary = {**record.summary, "probes": {**record.summary["probes"], "sent": 0}}
+    silent = replace(record, summary=summary, probes=(), moves=(), phases=(), messages=())
+    assert text_of(silent) == "No probe was sent."
+
+
+def test_a_failed_check_is_in_the_headline_with_its_limit(record: Record) -> None:
+    checks = [
+        {"name": "clear text packets outside", "value": 3, "limit": 0, "passed": False},
+        {"name": "direct set-up / lower bound", "value": None, "limit": 1.1, "passed": False},
+        {"name": "probes duplicated", "value": 0, "limit": 0, "passed": True},
+    ]
+    failed = replace(record, summary={**record.summary, "verdict": "failed", "checks": checks})
+    assert headline(failed) == "Failed: 2 of 3 checks"
+    assert failures(failed) == [
+        "clear text packets outside: 3, where 0 is wanted",
+        "direct set-up / lower bound: no value, where 1.100 is wanted",
+    ]
+
+
+def test_numbers_are_told_as_they_are() -> None:
+    assert [told(value) for value in (None, 3, 1.5, "uml")] == ["no value", "3", "1.500", "uml"]
