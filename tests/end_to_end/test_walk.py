@@ -1,0 +1,103 @@
+"""The walk as a user runs it: figure 2 between real kernels, and the figures that it must reach."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import runner
+from experiments.runner import Options
+from experiments.second_opinion import clear_text_by_tshark
+
+Summary = dict[str, Any]
+SAME_WITHIN_MS = 0.1
+"""Two runs with one seed may differ by this much; docs/concepts/repeatability.md says why."""
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Summary]]:
+    """Run a scenario once for each set of options; give its folder and summary."""
+    done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
+
+    def run(name: str = "walk", agent_delay_ms: float = 0.0, again: int = 0):
+        key = (name, agent_delay_ms, again)
+        if key not in done:
+            options = Options(
+                agent_delay_ms=agent_delay_ms, results=tmp_path_factory.mktemp("results")
+            )
+            folder = runner.run(name, options)
+            done[key] = folder, json.loads((folder / "summary.json").read_text())
+        return done[key]
+
+    return run
+
+
+def failed(summary: Summary) -> list[Any]:
+    return [check for check in summary["checks"] if not check["passed"]]
+
+
+def test_the_walk_reaches_its_figures(walk):
+    _, summary = walk()
+    assert failed(summary) == []
+    assert summary["verdict"] == "passed"
+    assert summary["clear_text_packets_outside"] == 0
+    assert summary["lost_by_phase"]["switch_to_direct"] == 0
+    assert summary["probes"]["duplicated"] == 0
+    assert summary["rtt_ms"]["direct"] / summary["shortest_path_rtt_ms"] <= 1.02
+    assert summary["direct_setup_ms"] <= 1.10 * summary["direct_setup_lower_bound_ms"]
+    assert len(summary["moves"]) == 6
+    assert all(value is not None for value in summary["rtt_ms"].values())
+
+
+def test_a_handover_takes_little_more_than_its_lower_bound(walk):
+    _, summary = walk()
+    for move in summary["moves"]:
+        # The bound knows propagation only; probes come every 5 ms.
+        assert move["gap_ms"] <= move["lower_bound_ms"] + 5.5
+
+
+def test_tshark_alone_finds_no_clear_text_either(walk):
+    folder, _ = walk()
+    assert set(clear_text_by_tshark(folder).values()) == {0}
+
+
+@pytest.mark.parametrize("agent_delay_ms", [1.0, 50.0])
+def test_slow_agents_change_no_verdict(walk, agent_delay_ms: float):
+    _, summary = walk(agent_delay_ms=agent_delay_ms)
+    assert failed(summary) == []
+    assert summary["clear_text_packets_outside"] == 0
+    assert summary["lost_by_phase"]["switch_to_direct"] == 0
+
+
+def differing(one: Any, other: Any, key: str = "") -> list[str]:
+    """Name what differs between two summaries by more than two runs may."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        return [d for name in one for d in differing(one[name], other[name], f"{key}.{name}")]
+    if isinstance(one, list):
+        assert len(one) == len(other)
+        return [
+            d
+            for i, (a, b) in enumerate(zip(one, other, strict=True))
+            for d in differing(a, b, f"{key}[{i}]")
+        ]
+    if isinstance(one, float) and isinstance(other, float):
+        return [] if abs(one - other) <= SAME_WITHIN_MS else [f"{key}: {one} {other}"]
+    return [] if one == other else [f"{key}: {one} {other}"]
+
+
+def test_everybody_gets_the_same_figures(walk):
+    summaries = [dict(walk(again=again)[1]) for again in (0, 1)]
+    for summary in summaries:
+        # Of the machine and the checkout, not of the network.
+        del summary["wall_seconds"], summary["versions"]
+    assert differing(*summaries) == []
+
+
+def test_a_tcp_transfer_goes_on_across_every_switch(walk):
+    _, summary = walk("walk-tcp")
+    stopped = [check for check in summary["checks"] if "transfer" in check["name"]]
+    assert len(stopped) == 2
+    assert failed(summary) == []
