@@ -111,8 +111,12 @@ class Comparison:
     @property
     def changed(self) -> int:
         """How many entries are new or gone."""
+        return len(self.associations) + len(self.policies) - self.kept
+
+    @property
+    def kept(self) -> int:
         rows = (*self.associations, *self.policies)
-        return sum(row.change is not Change.KEPT for row in rows)
+        return sum(row.change is Change.KEPT for row in rows)
 
 
 def read_databases(folder: Path) -> list[Database]:
