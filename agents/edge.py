@@ -14,6 +14,7 @@ from agents.key_log import KeyLog
 from agents.signalling_socket import SignallingSocket
 from mobivpn.errors import KernelRefusal
 from mobivpn.host.effects import Apply, Record
+from mobivpn.ipsec.sa import Spi
 from mobivpn.signalling.exchange import SendSignal
 
 
@@ -69,6 +70,10 @@ class Edge:
             ]
 
         self.driver.on_readable(signalling.file, received)
+
+    def packets_by_spi(self) -> dict[Spi, int]:
+        """Return how many packets each SA of this host has carried."""
+        return self._kernel.packets_by_spi()
 
     def run(self, first: Iterable[Any]) -> None:
         """Carry out the first effects, say that the agent is ready, and run."""

@@ -30,7 +30,7 @@ from mobivpn.ipsec.policy import (
     Template,
 )
 from mobivpn.ipsec.route_optimisation import RouteOptimisation
-from mobivpn.ipsec.sa import EspAlgorithm, SecurityAssociation
+from mobivpn.ipsec.sa import EspAlgorithm, SecurityAssociation, Spi
 from mobivpn.ipsec.selector import Direction
 
 GONE = (
@@ -86,6 +86,11 @@ class Kernel:
         ]
         if refused:
             raise KernelRefusal("; ".join(refused))
+
+    def packets_by_spi(self) -> dict[Spi, int]:
+        """Return how many packets each SA has carried."""
+        done = self.run(["-s", "xfrm", "state", "list", "nokeys"], "")
+        return dict(packet_counts(done.stdout))
 
     def _run_all(self, lines: list[str]) -> Iterator[tuple[int, str]]:
         """Run every line in order; yield (line number from 0, reason) for those that failed.
@@ -167,6 +172,19 @@ def failures(stderr: str) -> Iterator[tuple[int, str]]:
             continue
         yield int(found[1]) - 1, " ".join(reason) or "refused"
         reason = []
+
+
+def packet_counts(text: str) -> Iterator[tuple[Spi, int]]:
+    """Yield (SPI, packets) from what `ip -s xfrm state` prints."""
+    spi: Spi | None = None
+    current = False
+    for line in text.splitlines():
+        if found := re.search(r"proto esp spi (0x[0-9a-f]+)", line):
+            spi = Spi(int(found[1], 16))
+        current = "lifetime current:" in line or (current and spi is not None)
+        if current and spi is not None and (found := re.search(r"(\d+)\(packets\)", line)):
+            yield spi, int(found[1])
+            spi, current = None, False
 
 
 def _direction(policy: SecurityPolicy) -> str:

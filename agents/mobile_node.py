@@ -1,6 +1,7 @@
 """A mobile node [18d-f]."""
 
 import os
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from agents.link_monitor import LinkFound, LinkMonitor
 from agents.mobility import speak_mobility
 from agents.neighbour_discovery import NeighbourDiscovery
 from mobivpn.host.effects import AnnounceAddress
+from mobivpn.host.idleness import ReadUse
 from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters
 from mobivpn.host.node_databases import NodeDatabases
@@ -70,9 +72,13 @@ def main(arguments: list[str]) -> None:
         MobileNode(me.external_home_address, os.urandom),
         CorrespondentNode(os.urandom),
         SaEndpoint(me, company, SignallingEndpoint(epoch(), [company.vcm])),
+        configuration.pair_idle_s,
     )
     edge = Edge(configuration, core)
     edge.on_applied(core.applied)
+    edge.driver.on_effect(
+        ReadUse, lambda effect: core.use_read(edge.packets_by_spi(), time.monotonic())
+    )
     edge.speak(core, me.internal_home_address)
     speak_mobility(edge.driver, core)
     edge.driver.begin(core.started())

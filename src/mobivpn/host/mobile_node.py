@@ -5,17 +5,19 @@ effect is the difference. An order between effects exists where the protocol dem
 of a binding stands before the binding update leaves, an inbound SA before its acknowledgement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.clock import earliest
 from mobivpn.errors import MalformedError
 from mobivpn.host import sa_endpoint
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.idleness import Idleness, ReadUse
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
 from mobivpn.host.node_databases import Bindings, NodeDatabases
 from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
 from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.ipsec.sa import Spi
 from mobivpn.mip6 import codec, effects
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, RegistrationChanged, SendMobility
@@ -24,7 +26,7 @@ from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED
 from mobivpn.signalling.exchange import SendSignal
 
-Effect = Apply | AnnounceAddress | Record | SendMobility | SendSignal | SolicitRouters
+Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
 
 HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate
 """The rest a node hears as a mobile node."""
@@ -39,6 +41,7 @@ class MobileNodeHost:
         mobility: MobileNode,
         correspondent: CorrespondentNode,
         endpoint: SaEndpoint,
+        pair_idle_s: float = 60.0,
     ) -> None:
         self._databases = databases
         self._me, self._company = databases.me, databases.company
@@ -46,6 +49,7 @@ class MobileNodeHost:
         self._mobility = mobility
         self._correspondent = correspondent
         self._endpoint = endpoint
+        self._idleness = Idleness(pair_idle_s)
         self._place: Place = Detached()
         self._away = False
         self._announced: set[IPv6Address] = set()
@@ -56,7 +60,13 @@ class MobileNodeHost:
     @property
     def deadline(self) -> float | None:
         """The earliest deadline of all parts (s)."""
-        parts = (self._movement, self._mobility, self._correspondent, self._endpoint)
+        parts = (
+            self._movement,
+            self._mobility,
+            self._correspondent,
+            self._endpoint,
+            self._idleness,
+        )
         return earliest(part.deadline for part in parts)
 
     def started(self) -> list[Effect]:
@@ -222,14 +232,19 @@ class MobileNodeHost:
         """The kernel has taken, or refused, what a pair needs."""
         return self._from_endpoint(self._endpoint.applied(token, refused, now), now)
 
-    def pair_idle(self, peer: IPv6Address, idle_s: float, now: float) -> list[Effect]:
-        """The associations with a peer have carried nothing for a while."""
-        return self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
+    def use_read(self, packets_by_spi: Mapping[Spi, int], now: float) -> list[Effect]:
+        """The kernel's packet counters of all SAs: a pair that carries nothing is reported."""
+        return [
+            effect
+            for peer, idle_s in self._idleness.use_read(packets_by_spi, self._endpoint.pairs, now)
+            for effect in self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
+        ]
 
     def timer_expired(self, now: float) -> list[Effect]:
         """Something of the parts is due."""
         return [
             *self._movement.timer_expired(now),
+            *self._idleness.timer_expired(now),
             *self._carry_on(self._mobility.timer_expired(now), now),
             *self._carry_on(self._correspondent.timer_expired(now), now),
             *self._from_endpoint(self._endpoint.timer_expired(now), now),
@@ -252,6 +267,7 @@ class MobileNodeHost:
                     )
                 case _:
                     carried.append(effect)
+        self._idleness.pairs_changed(self._endpoint.pairs, now)
         return carried
 
     def _settle(self, token: str | None = None) -> list[Effect]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.kernel import MARK, Kernel, failures
+from agents.kernel import MARK, Kernel, failures, packet_counts
 from agents.key_log import KeyLog
 from mobivpn.errors import KernelRefusal
 from mobivpn.host.movement import Outside
@@ -195,3 +195,19 @@ def test_the_key_log_is_wiresharks_table_and_only_its_owner_reads_it(tmp_path: P
         f'"0x{sa.key.hex()}","NULL",""\n'
     )
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_packet_counters_are_read_for_each_association():
+    text = """src 2001:db8::1 dst 2001:db8::2
+\tproto esp spi 0x00001001(4097) reqid 10(0x0000000a) mode tunnel
+\treplay-window 0 seq 0x00000000 flag  esn (0x80)
+\tlifetime config:
+\t  limit: soft (INF)(packets), hard (INF)(packets)
+\tlifetime current:
+\t  1200(bytes), 10(packets)
+src 2001:db8::2 dst 2001:db8::1
+\tproto esp spi 0x00001002(4098) reqid 10(0x0000000a) mode tunnel
+\tlifetime current:
+\t  0(bytes), 0(packets)
+"""
+    assert list(packet_counts(text)) == [(0x1001, 10), (0x1002, 0)]
