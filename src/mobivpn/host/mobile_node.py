@@ -113,7 +113,7 @@ class MobileNodeHost:
         carried: list[Effect] = [*self._settle()]
         if not self._away:
             self._away = True
-            self._endpoint.went_outside()
+            carried += self._from_endpoint(self._endpoint.went_outside(now), now)
             # Not true any more, should it still be under way.
             carried += self._carry_on(
                 self._mobility.forget(

@@ -8,7 +8,7 @@ The decoder takes exactly what the encoder makes; anything else is a `MalformedE
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from ipaddress import IPv6Address, IPv6Network
-from typing import Any, Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 

@@ -194,6 +194,7 @@ class Release(_Request):
 class SessionIdle(_Request):
     """A node reports that the SAs of a direct pair have carried nothing for a while."""
 
+    persistent = True
     pair: int
     idle_s: int
 

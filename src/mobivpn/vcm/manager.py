@@ -125,7 +125,7 @@ class Manager:
         for timer, session in self._timers.pop_due(now):
             match timer:
                 case _Timer.RENEW:
-                    effects += self._offer(session, now)
+                    effects += self._renew(session, now)
                 case _Timer.EXPIRE:
                     effects += self._expire(session, now)
                 case _Timer.HOLD_DOWN:
@@ -284,6 +284,12 @@ class Manager:
         self._timers.set((_Timer.RENEW, session), now + RENEWAL * self._lifetime_s)
         return [*effects, *self._provision(session, pair.offered(sas), now)]
 
+    def _renew(self, session: Session, now: float) -> list[Effect]:
+        """Make the next generation; a pair that is not even protected yet is left to expire."""
+        if self._pairs[session].state is not PairState.PROTECTED:
+            return []
+        return self._offer(session, now)
+
     def _answered(
         self, node: IPv6Address, request: Request, answer: Answer, now: float
     ) -> list[Effect]:
@@ -325,15 +331,29 @@ class Manager:
             match effect:
                 case Send(to, message):
                     effects += self._request(to, message, now)
-                    if isinstance(message, Release):
-                        effects += self._contexts.release(
-                            to, message.pair, message.up_to_generation
-                        )
+                    effects += self._sent(pair, to, message)
                 case CancelRequests(to, number):
                     self._signalling.cancel(to, partial(_concerns, number))
+        if pair.state is PairState.WITHDRAWING:
+            self._timers.cancel((_Timer.RENEW, session))
         if pair.state is PairState.WITHDRAWN:
             effects += self._withdrawn(session, now)
         return effects
+
+    def _sent(self, pair: Provisioning, to: IPv6Address, message: Request) -> list[Effect]:
+        """Log what goes to a node under the seed's numeral; MN2 is the one that left first."""
+        to_second = to == pair.second.internal_home_address
+        details: Details = {"pair": pair.pair, "generation": pair.generation, "node": str(to)}
+        match message:
+            case SaOffer():
+                return [Record("vcm_offer_sent", "206" if to_second else "210", details)]
+            case PeerReady():
+                return [Record("vcm_acceptance_forwarded", "212" if to_second else "208", details)]
+            case Withdraw(reason=reason):
+                return [Record("vcm_withdraw_sent", None, {**details, "reason": reason})]
+            case _:
+                assert isinstance(message, Release)
+                return [*self._contexts.release(to, message.pair, message.up_to_generation)]
 
     def _withdrawn(self, session: Session, now: float) -> list[Effect]:
         """Nobody uses a pair any more: forget it; its next packet is a trigger again."""
@@ -354,17 +374,19 @@ class Manager:
                 },
             ),
         ]
-        if session in self._wanted_again and self._both_external(session):
-            self._wanted_again.discard(session)
-            return [*effects, *self._begin(session, now)]
+        wanted_again = session in self._wanted_again
         self._wanted_again.discard(session)
-        if reason in (EndReason.REFUSED, EndReason.GIVEN_UP, EndReason.DROPPED):
+        if reason in (EndReason.REFUSED, EndReason.GIVEN_UP):
             self._timers.set((_Timer.HOLD_DOWN, session), now + self._hold_down_s)
             return effects
+        if wanted_again and self._both_external(session):
+            return [*effects, *self._begin(session, now)]
         return [*effects, *self._watch_again(session, now)]
 
     def _watch_again(self, session: Session, now: float) -> list[Effect]:
-        """Tell the gateway that packets of a session have to be a trigger again."""
+        """Tell the gateway that packets of two external nodes have to be a trigger again."""
+        if not self._both_external(session):
+            return []
         return self._request(
             self._security_gateway, PairWithdrawn(session.first, session.second), now
         )
@@ -383,10 +405,8 @@ class Manager:
         return self._provision(session, pair.returned_home(node, EndReason.DROPPED), now)
 
     def _expire(self, session: Session, now: float) -> list[Effect]:
-        """Nobody has renewed a pair: its secrets are over."""
-        pair = self._pairs[session]
-        self._timers.cancel((_Timer.RENEW, session))
-        return self._provision(session, pair.ordered_back(EndReason.EXPIRED), now)
+        """Nobody has renewed a pair in time: it is over."""
+        return self._provision(session, self._pairs[session].expired(), now)
 
     def _find(self, number: int) -> tuple[Session, Provisioning] | None:
         for session, pair in self._pairs.items():

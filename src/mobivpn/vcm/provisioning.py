@@ -209,6 +209,13 @@ class Provisioning:
         self.ended_because = self.ended_because or reason
         return [CancelRequests(node, self.pair), *self.ordered_back(reason), *self._release()]
 
+    def expired(self) -> list[Effect]:
+        """The lifetime is over: whatever became of the orders, no end has the pair any more."""
+        self.ended_because = self.ended_because or EndReason.EXPIRED
+        for node in self.nodes:
+            self._move(node, EndInput.RETURNED_HOME)
+        return [CancelRequests(node, self.pair) for node in self.nodes]
+
     def _release(self) -> list[Effect]:
         if self.state is not PairState.WITHDRAWN:
             return []
