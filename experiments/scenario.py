@@ -10,7 +10,6 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell"]
-Place = Network
 
 
 class ScenarioError(Exception):
@@ -77,7 +76,6 @@ class Scenario(_Model):
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    start: dict[Node, Place] = {}
     duration_s: Annotated[float, Field(gt=0, le=86_400)]
     limit_s: Annotated[float, Field(gt=0)] = 900.0
     links: Links = Links()
@@ -86,7 +84,7 @@ class Scenario(_Model):
 
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
-        at: dict[str, str] = {"mn1": "lan", "mn2": "lan", "mn3": "lan"} | dict(self.start)
+        at: dict[str, str] = {"mn1": "lan", "mn2": "lan", "mn3": "lan"}
         last = 0.0
         for number, move in enumerate(self.move, 1):
             if move.at_s < last:
@@ -129,7 +127,8 @@ def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario
 
 def _first(error: ValidationError) -> str:
     """Return the first thing that is wrong: the key, what it was, what is allowed."""
-    first = error.errors()[0]
+    # An unknown key says more than the key that is missed because of it.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = ""
     for part in first["loc"]:
         key += f" {part + 1}" if isinstance(part, int) else f"{'.' if key else ''}{part}"
