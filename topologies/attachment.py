@@ -87,7 +87,8 @@ class Attachment:
         """
         host = self._net.get(node)
         in_host(host, f"ip link set {self.interface(node)} netns 1\n")
-        self._gone.append(self.far_end(node))
+        if self._made[node]:
+            self._gone.append(self.far_end(node))
         self._made[node] += 1
         interface, far = self.interface(node), self.far_end(node)
         _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
@@ -97,10 +98,12 @@ class Attachment:
         self._on_new_link(node, far)
 
     def close(self) -> None:
-        """Delete the links that moves have left behind."""
-        for link in self._gone:
+        """Delete the links that moves have made or left behind: Mininet knows nothing of them."""
+        made = [self.far_end(node) for node, number in self._made.items() if number]
+        for link in (*self._gone, *made):
             _run("ip", "link", "delete", link)
         self._gone.clear()
+        self._made.clear()
 
     def _wait_for_carrier_loss(self, node: str) -> None:
         host = self._net.get(node)

@@ -1,0 +1,126 @@
+"""Figure 1 as it is built: delays, filters, nodes that move, and nothing left behind."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+
+from topologies.attachment import Attachment
+from topologies.links import DEFAULT_LINKS
+from topologies.topo import build, configure
+from vm import openvswitch
+
+# Mininet 2.3 compares versions with distutils and leaves the closing of its pipes to the collector.
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.filterwarnings("ignore:distutils Version classes:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Mininet]:
+    setLogLevel("error")
+    with openvswitch.running():
+        network = build()
+        try:
+            network.start()
+            configure(network, DEFAULT_LINKS, 1360)
+            subprocess.run(["ovs-vsctl", "del-controller", "s-sg"], check=True)
+            subprocess.run(["ovs-vsctl", "set-fail-mode", "s-sg", "standalone"], check=True)
+            yield network
+        finally:
+            network.stop()
+        names = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True).stdout
+        assert not re.findall(r"mn\d|s-\w+|inet|wifi", names)
+
+
+def round_trip_ms(net: Mininet, host: str, address: str) -> float:
+    """Return the second round trip: the first may wait for neighbour discovery."""
+    answer = net.get(host).cmd(f"ping -c 2 -i 0.5 {address}")
+    found = re.search(r"icmp_seq=2 .*time=([\d.]+) ms", answer)
+    assert found, answer
+    return float(found[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "delays_ms"),
+    [
+        ("fs", "fd00:10::9", 4 * 0.2),
+        ("vcm", "fd00:5::5", 2 * (0.2 + 0.2 + 0.2)),
+        ("wifi1", "2001:db8:5::5", 2 * (5 + 15)),
+        ("wifi2", "2001:db8:ee::1", 2 * (8 + 20)),
+        ("cell", "2001:db8:5::5", 2 * (30 + 15)),
+    ],
+)
+def test_a_round_trip_is_the_sum_of_the_configured_delays(
+    net: Mininet, host: str, address: str, delays_ms: float
+):
+    # Transmission of 118 bytes on each link comes to it, and ping rounds to three digits.
+    assert delays_ms <= round_trip_ms(net, host, address) <= delays_ms * 1.02 + 0.15
+
+
+def plug(net: Mininet) -> tuple[Attachment, list[tuple[str, str, str]]]:
+    seen: list[tuple[str, str, str]] = []
+    attachment = Attachment(net, DEFAULT_LINKS, lambda *event: seen.append(event))
+    return attachment, seen
+
+
+@pytest.mark.parametrize(
+    ("node", "how", "gap_ms"),
+    [("mn1", "replug", 0.0), ("mn2", "new", 0.0), ("mn3", "replug", 40.0)],
+)
+def test_a_node_moves_out_and_home_and_its_link_follows(
+    net: Mininet, node: str, how: str, gap_ms: float
+):
+    attachment, seen = plug(net)
+    attachment.begin(node)
+    host, number = net.get(node), node[-1]
+    began = time.monotonic()
+    attachment.move(node, "wifi2", gap_ms, how)
+    assert time.monotonic() - began >= gap_ms / 1000
+    host.cmd(f"ip -6 addr add 2001:db8:2::d{number}/64 dev {attachment.interface(node)} nodad")
+    assert round_trip_ms(net, node, "2001:db8:2::1") < 0.1
+    attachment.move(node, "lan", gap_ms, how)
+    host.cmd(f"ip -6 addr add fd00:10::d{number}/64 dev {attachment.interface(node)} nodad")
+    assert round_trip_ms(net, node, "fd00:10::9") == pytest.approx(0.8, abs=0.02)
+    assert [event for event, _, _ in seen] == [
+        "link_up",
+        "link_down",
+        "link_up",
+        "link_down",
+        "link_up",
+    ]
+    attachment.close()
+
+
+def test_an_access_router_drops_what_is_not_of_its_prefix(net: Mininet):
+    attachment, _ = plug(net)
+    attachment.begin("mn1")
+    attachment.move("mn1", "wifi1")
+    device = attachment.interface("mn1")
+    node = net.get("mn1")
+    node.cmd(f"ip -6 addr add 2001:db8:1::d1/64 dev {device} nodad")
+    node.cmd(f"ip -6 addr add 2001:db8:2::d1/128 dev {device} nodad")
+    node.cmd("ip -6 route replace default via 2001:db8:1::1")
+    assert "2 received" in node.cmd("ping -c 2 -I 2001:db8:1::d1 2001:db8:5::5")
+    assert "0 received" in node.cmd("ping -c 2 -W 1 -I 2001:db8:2::d1 2001:db8:5::5")
+    attachment.move("mn1", "lan")
+
+
+@pytest.mark.parametrize("gap_ms", [0.0, 20.0])
+def test_carrier_loss_takes_next_hops_before_the_next_link_is_there(net: Mininet, gap_ms: float):
+    attachment, _ = plug(net)
+    attachment.begin("mn3")
+    node, device = net.get("mn3"), attachment.interface("mn3")
+    node.cmd(f"ip -6 nexthop add id 7 dev {device}; ip -6 route add fd00:99::/64 nhid 7")
+    assert "fd00:99::" in node.cmd("ip -6 route")
+    attachment.move("mn3", "cell", gap_ms)
+    assert "fd00:99::" not in node.cmd("ip -6 route")
+    assert node.cmd("ip -6 nexthop").strip() == ""
+    attachment.move("mn3", "lan")
