@@ -101,6 +101,8 @@ def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path
     except LabCrashed as error:
         error.args = (f"{error} (what it left: {folder})",)
         error.console = error.console or "(the lab printed nothing)"
+        # For callers that let it become a traceback, such as tests.
+        error.add_note(error.console)
         raise
     except (KeyboardInterrupt, LabError):
         shutil.rmtree(folder, ignore_errors=True)

@@ -79,6 +79,11 @@ def test_what_a_job_prints_and_its_exit_code_come_back(cache: Path, lab_kernel: 
     assert (ran.code, ran.said) == (42, "one\ntwo\n")
 
 
+def test_what_a_job_prints_before_its_end_comes_whole(cache: Path, lab_kernel: Path) -> None:
+    ran = Ran(lab_kernel, "seq 20000; echo last words; exit 1")
+    assert ran.said.split() == [*map(str, range(1, 20001)), "last", "words"]
+
+
 def test_a_job_is_root_over_a_kernel_of_its_own(cache: Path, lab_kernel: Path) -> None:
     ran = Ran(lab_kernel, "id -u; uname -n; ip -6 addr show lo | grep -c ::1/128")
     assert ran.said.split() == ["0", "lab", "1"]
