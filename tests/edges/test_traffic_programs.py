@@ -25,7 +25,15 @@ def has_ipv6_loopback() -> bool:
 
 
 def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", f"experiments.{program}", *arguments], cwd=ROOT)
+    """Start a program; return when it runs so far that it has opened its output."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{program}", *arguments], cwd=ROOT
+    )
+    output, deadline = Path(arguments[arguments.index("--output") + 1]), time.monotonic() + 30
+    while not output.exists():
+        assert time.monotonic() < deadline, f"{program} does not begin"
+        time.sleep(0.01)
+    return process
 
 
 def end(*programs: subprocess.Popen[bytes]) -> None:
