@@ -10,7 +10,7 @@ from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, R
 from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.mtu import PATH_OVERHEAD, inner_mtu
 from mobivpn.host.network import NeighbourProxy, Route, Rule, Tunnel
-from mobivpn.ipsec.databases import difference
+from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
@@ -24,7 +24,7 @@ HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN)
 ROUTER = RouterDatabases(COMPANY, GIVEN, "lan", "tosg")
 
 
-def outbound_to(held, address: IPv6Address) -> list[SecurityPolicy]:
+def outbound_to(held: Databases, address: IPv6Address) -> list[SecurityPolicy]:
     return [
         entry
         for entry in held

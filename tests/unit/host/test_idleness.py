@@ -3,6 +3,7 @@
 from mobivpn.host.associations import Purpose
 from mobivpn.host.idleness import Idleness, ReadUse
 from mobivpn.host.node_databases import DirectPair
+from mobivpn.ipsec.sa import Spi
 from tests.support.company import MN2, associations
 
 SAS = associations()[Purpose.NODE_GATEWAY, "mn2"]
@@ -10,7 +11,7 @@ PAIR = DirectPair(MN2, (SAS.forward, SAS.backward), None)
 PEER = MN2.internal_home_address
 
 
-def counters(packets: int) -> dict:
+def counters(packets: int) -> dict[Spi, int]:
     return {SAS.forward.spi: packets, SAS.backward.spi: 7}
 
 

@@ -117,6 +117,7 @@ def test_a_switched_pair_sends_directly_and_takes_both_paths_inbound():
     outbound = first_match(
         held, Direction.OUTBOUND, MN1.internal_home_address, MN2.internal_home_address
     )
+    assert PAIR.outbound is not None
     assert outbound.templates == (
         EspTemplate(MN1.external_home_address, PEER_HOME, PAIR.outbound.mode, PAIR.outbound.reqid),
     )
