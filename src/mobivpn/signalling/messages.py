@@ -91,6 +91,7 @@ class NodeInternal(_NodeState):
 class SessionDetected(_Request):
     """202, `sg_session_detected`: two external nodes talk through the gateway."""
 
+    persistent = True
     first: IPv6Address
     second: IPv6Address
 
