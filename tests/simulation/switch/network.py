@@ -238,6 +238,9 @@ class World:
     # Between the actors
 
     def _tell_gateway(self, node: Node, *, outside: bool) -> None:
+        """Let sg know; what is not true any more has been overtaken by what is."""
+        if node.outside != outside:
+            return
         me = node.identity
         self._from_gateway(
             self.gateway.node_external(

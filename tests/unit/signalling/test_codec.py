@@ -1,0 +1,258 @@
+"""Messages as JSON (mobivpn.signalling.codec)."""
+
+import json
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobivpn.errors import CallerError, MalformedError
+from mobivpn.ipsec.minting import mint_pair
+from mobivpn.ipsec.sa import EspAlgorithm, Mode
+from mobivpn.signalling import codec
+from mobivpn.signalling.messages import (
+    MAX_CORRESPONDENTS,
+    Acknowledge,
+    Envelope,
+    Message,
+    MoreCorrespondents,
+    NodeAbsent,
+    NodeExternal,
+    NodeInternal,
+    NodePresent,
+    PairDropped,
+    PairWithdrawn,
+    PeerReady,
+    Release,
+    SaAccept,
+    SaOffer,
+    SaRefuse,
+    SessionDetected,
+    SessionIdle,
+    Withdraw,
+)
+from tests.support.company import MN1, MN2, DifferentBytes
+from tests.support.offers import minted, offer
+
+HOME, EXTERNAL = MN1.internal_home_address, MN1.external_home_address
+PEER = MN2.internal_home_address
+
+EVERY_KIND: list[Message] = [
+    NodeExternal(HOME, EXTERNAL, 3),
+    NodeExternal(HOME, EXTERNAL, 3, IPv6Address("2001:db8:1::d1"), (PEER,)),
+    MoreCorrespondents(HOME, (PEER,)),
+    NodeInternal(HOME),
+    SessionDetected(HOME, PEER),
+    PairWithdrawn(HOME, PEER),
+    NodeAbsent(HOME),
+    NodePresent(HOME),
+    offer(),
+    offer(sas=minted(algorithm=EspAlgorithm.AES128GCM16)),
+    offer(sas=minted(inner=None)),
+    PeerReady(1, 2),
+    Withdraw(1, "idle"),
+    Release(1, 2),
+    SessionIdle(1, 60),
+    PairDropped(1, "expired"),
+    Acknowledge(),
+    SaAccept(1, 2),
+    SaRefuse(1, 2, "EINVAL"),
+]
+
+
+def wire(message: Message) -> dict[str, Any]:
+    return json.loads(codec.encode(Envelope(1, 7, message)))
+
+
+def refusal(document: object) -> str:
+    with pytest.raises(MalformedError) as error:
+        codec.decode(json.dumps(document).encode())
+    return error.value.reason
+
+
+@pytest.mark.parametrize("message", EVERY_KIND, ids=lambda m: type(m).__name__)
+def test_what_is_encoded_is_decoded(message: Message):
+    envelope = Envelope(2**53, 7, message)
+    assert codec.decode(codec.encode(envelope)) == envelope
+    assert codec.decode_message(codec.encode_message(message)) == message
+
+
+def test_a_message_reads_as_yang_json():
+    assert wire(PeerReady(3, 1)) == {
+        "epoch": 1,
+        "number": 7,
+        "mobivpn:peer-ready": {"pair": 3, "generation": 1},
+    }
+
+
+def test_an_offer_speaks_of_its_associations_in_the_words_of_rfc_9061():
+    body = wire(offer())["mobivpn:sa-offer"]
+    assert body["mode"] == "tunnel"
+    assert body["tunnel"] == {"local": "2001:db8:ee::d1", "remote": "2001:db8:ee::d2"}
+    assert body["traffic-selector"] == {
+        "local-prefix": "fd00:10::d1/128",
+        "remote-prefix": "fd00:10::d2/128",
+    }
+    encryption = body["outbound"]["esp-sa"]["encryption"]
+    assert encryption["encryption-algorithm"] == 20
+    assert bytes.fromhex(encryption["key"].replace(":", "")) != b""
+
+
+def test_what_is_not_said_is_not_sent():
+    assert "care-of-address" not in wire(NodeExternal(HOME, EXTERNAL, 1))["mobivpn:node-external"]
+
+
+def longest(last: str) -> IPv6Address:
+    return IPv6Address(f"2001:db8:1234:5678:9abc:def0:1234:567{last}")
+
+
+def test_the_longest_messages_fit_a_packet_that_is_never_fragmented():
+    first, second = longest("1"), longest("2")
+    sas = mint_pair(
+        "pair1795000000000000.9999",
+        2**32 - 1,
+        first,
+        second,
+        Mode.TUNNEL,
+        EspAlgorithm.AES256GCM16,
+        DifferentBytes(),
+        (IPv6Network((first, 128)), IPv6Network((second, 128))),
+    )
+    most = 2**53
+    long_offer = SaOffer(most, most, second, second, sas.backward, sas.forward, most)
+    crowd = tuple(longest(f"{i % 10}") for i in range(MAX_CORRESPONDENTS))
+    for message in (long_offer, NodeExternal(first, second, most, first, crowd)):
+        assert len(codec.encode(Envelope(most, most, message))) <= codec.MAX_DATAGRAM_BYTES
+
+
+def test_a_message_that_would_not_fit_is_the_callers_fault():
+    with pytest.raises(CallerError):
+        codec.encode(Envelope(1, 1, Withdraw(1, "x" * codec.MAX_DATAGRAM_BYTES)))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff\xfe", b"{", b'"epoch"', b"[" * 100_000])
+def test_what_is_not_a_json_object_is_malformed(data: bytes):
+    with pytest.raises(MalformedError) as error:
+        codec.decode(data)
+    assert error.value.reason == "not-json"
+
+
+def test_an_envelope_names_its_request():
+    assert refusal({"epoch": 1, "mobivpn:acknowledge": {}}) == "bad-value"
+    assert refusal({"epoch": 1, "number": -1, "mobivpn:acknowledge": {}}) == "bad-value"
+    assert refusal({"epoch": 1, "number": 2**60, "mobivpn:acknowledge": {}}) == "bad-value"
+
+
+def test_an_envelope_holds_one_message():
+    assert refusal({"epoch": 1, "number": 1}) == "not-one-message"
+    two = {"mobivpn:acknowledge": {}, "mobivpn:peer-ready": {"pair": 1, "generation": 1}}
+    assert refusal({"epoch": 1, "number": 1, **two}) == "not-one-message"
+    assert refusal({"epoch": 1, "number": 1, "mobivpn:gossip": {}}) == "unknown-message"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"pair": None}, "bad-value"),
+        ({"pair": "3"}, "bad-value"),
+        ({"pair": True}, "bad-value"),
+        ({"colour": "blue"}, "unknown-field"),
+    ],
+)
+def test_a_message_has_its_fields_and_no_others(change: dict[str, object], reason: str):
+    document = wire(PeerReady(3, 1))
+    document["mobivpn:peer-ready"].update(change)
+    assert refusal(document) == reason
+
+
+def test_a_field_that_must_be_there_is_missed():
+    document = wire(PeerReady(3, 1))
+    del document["mobivpn:peer-ready"]["pair"]
+    assert refusal(document) == "missing-field"
+
+
+@pytest.mark.parametrize("text", ["fd00:10::D1", "fd00:10:0::d1", "10.0.0.1", "mn1", 7])
+def test_an_address_is_taken_in_its_canonical_form_only(text: object):
+    document = wire(NodeInternal(HOME))
+    document["mobivpn:node-internal"]["internal-home-address"] = text
+    assert refusal(document) == "bad-value"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["outbound", "spi"], 7),
+        (["inbound", "spi"], 2**32),
+        (["outbound", "esp-sa", "encryption", "key"], "00:11"),
+        (["inbound", "esp-sa", "encryption", "key"], "00:11"),
+        (["inbound", "esp-sa", "encryption", "key"], "no secret"),
+        (["anti-replay-window-size"], 0),
+        (["lifetime-s"], 0),
+    ],
+)
+def test_associations_that_cannot_be_are_refused(path: list[str], value: object):
+    document = wire(offer())
+    place = document["mobivpn:sa-offer"]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert refusal(document) == "bad-association"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["mode"], "beet"),
+        (["ext-seq-num"], False),
+        (["reqid"], 2**32),
+        (["tunnel"], {"local": "fd00::1"}),
+        (["outbound", "esp-sa", "encryption", "encryption-algorithm"], 12),
+        (["outbound", "colour"], "blue"),
+    ],
+)
+def test_offers_of_another_shape_are_refused(path: list[str], value: object):
+    document = wire(offer())
+    place = document["mobivpn:sa-offer"]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert refusal(document) == "bad-value"
+
+
+def test_a_refusal_does_not_quote_the_secret():
+    document = wire(offer())
+    secret = "00:11:22:33:zz"
+    document["mobivpn:sa-offer"]["inbound"]["esp-sa"]["encryption"]["key"] = secret
+    with pytest.raises(MalformedError) as error:
+        codec.decode(json.dumps(document).encode())
+    assert secret not in str(error.value)
+
+
+def test_only_addresses_need_help_to_become_text():
+    with pytest.raises(NotImplementedError):
+        codec.encode_message(Withdraw(1, object()))  # type: ignore[arg-type]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_more_than_be_malformed(data: bytes):
+    with pytest.raises(MalformedError):
+        codec.decode(data)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=8), c, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from(["node-external", "sa-offer", "withdraw", "acknowledge"]),
+)
+def test_no_json_does_more_than_be_malformed(body: object, name: str):
+    document = {"epoch": 1, "number": 1, f"mobivpn:{name}": body}
+    try:
+        codec.decode(json.dumps(document).encode())
+    except MalformedError:
+        return
+    assert (name, body) == ("acknowledge", {})
