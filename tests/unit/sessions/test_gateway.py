@@ -1,0 +1,226 @@
+"""What the security gateway decides (mobivpn.sessions.gateway)."""
+
+from ipaddress import IPv6Address
+
+import pytest
+
+from mobivpn.host.effects import Record
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.sessions.gateway import (
+    Effect,
+    Flow,
+    ForwardPacket,
+    GatewayCore,
+    InstallFlow,
+    Notice,
+    Notify,
+    PortRole,
+    RemoveFlow,
+)
+from mobivpn.sessions.packet import PacketSummary
+from mobivpn.signalling.messages import (
+    MAX_CORRESPONDENTS,
+    MoreCorrespondents,
+    NodeExternal,
+    NodeInternal,
+    SessionDetected,
+)
+from tests.support.company import COMPANY, MN1, MN2
+
+SG, ROUTER = PortRole.GATEWAY, PortRole.ROUTER
+A, B = MN1.internal_home_address, MN2.internal_home_address
+FILE_SERVER = IPv6Address("fd00:10::16")
+CARE_OF = IPv6Address("2001:db8:1::d1")
+
+
+def core() -> GatewayCore:
+    return GatewayCore(
+        mobile_nodes=frozenset(node.internal_home_address for node in COMPANY.nodes),
+        infrastructure=frozenset({COMPANY.vcm}),
+    )
+
+
+def packet(
+    gateway: GatewayCore, in_port: PortRole, source: IPv6Address, destination: IPv6Address
+) -> list[Effect]:
+    return gateway.packet_in(in_port, PacketSummary(source, destination, 17), 0.0)
+
+
+def leave(gateway: GatewayCore, node: NodeIdentity) -> list[Effect]:
+    return gateway.node_external(
+        node.internal_home_address, node.external_home_address, CARE_OF, 0.0
+    )
+
+
+def outside(*nodes: NodeIdentity) -> GatewayCore:
+    gateway = core()
+    for node in nodes:
+        leave(gateway, node)
+    return gateway
+
+
+def notices(effects: list[Effect]) -> list[Notice]:
+    return [effect.notice for effect in effects if isinstance(effect, Notify)]
+
+
+def records(effects: list[Effect]) -> list[tuple[str, str | None]]:
+    return [(e.event, e.numeral) for e in effects if isinstance(e, Record)]
+
+
+def test_the_first_packet_goes_on_before_the_rule_for_the_others_stands():
+    assert packet(outside(MN1), SG, A, FILE_SERVER)[:2] == [
+        ForwardPacket(ROUTER),
+        InstallFlow(Flow(SG, A, FILE_SERVER), ROUTER, mirror=False, idle_timeout_s=30),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("in_port", "source", "destination", "mirror"),
+    [
+        (SG, A, B, True),
+        (SG, A, FILE_SERVER, False),
+        (ROUTER, A, B, False),
+        (ROUTER, FILE_SERVER, A, False),
+    ],
+)
+def test_only_mobile_to_mobile_flows_are_mirrored_and_only_on_their_way_from_sg(
+    in_port: PortRole, source: IPv6Address, destination: IPv6Address, mirror: bool
+):
+    (rule,) = (
+        e
+        for e in packet(outside(MN1, MN2), in_port, source, destination)
+        if isinstance(e, InstallFlow)
+    )
+    assert rule.mirror is mirror
+    assert rule.out_port is in_port.opposite
+
+
+def test_202_carries_the_nodes_addresses_and_all_correspondents_inside_ones_too():
+    gateway = core()
+    packet(gateway, ROUTER, FILE_SERVER, A)
+    packet(gateway, SG, A, B)
+    effects = leave(gateway, MN1)
+    assert notices(effects) == [
+        NodeExternal(A, MN1.external_home_address, 1, CARE_OF, (FILE_SERVER, B))
+    ]
+    assert records(effects) == [("sg_mn_external", "202")]
+
+
+def test_correspondents_that_do_not_fit_follow():
+    gateway = core()
+    peers = [IPv6Address(f"fd00:10::{i:x}") for i in range(0x100, 0x100 + MAX_CORRESPONDENTS + 1)]
+    for peer in peers:
+        packet(gateway, ROUTER, peer, A)
+    first, more = notices(leave(gateway, MN1))
+    assert isinstance(first, NodeExternal)
+    assert first.correspondents == tuple(peers[:-1])
+    assert more == MoreCorrespondents(A, (peers[-1],))
+
+
+def test_a_new_correspondent_of_an_external_node_is_told():
+    gateway = outside(MN1)
+    (notice,) = notices(packet(gateway, ROUTER, FILE_SERVER, A))
+    assert isinstance(notice, NodeExternal)
+    assert notice.correspondents == (FILE_SERVER,)
+    assert notices(packet(gateway, SG, A, FILE_SERVER)) == []
+
+
+def test_a_handover_is_none_of_the_vcms_business():
+    gateway = outside(MN1)
+    assert leave(gateway, MN1) == []
+
+
+def test_every_departure_has_a_number_of_its_own():
+    gateway = core()
+    told = notices(leave(gateway, MN1))
+    gateway.node_internal(A, 0.0)
+    told += notices(leave(gateway, MN1))
+    assert [notice.departure for notice in told if isinstance(notice, NodeExternal)] == [1, 2]
+
+
+def test_a_session_of_two_external_nodes_is_detected_by_its_first_packet():
+    gateway = outside(MN1, MN2)
+    effects = packet(gateway, SG, A, B)
+    assert notices(effects) == [SessionDetected(A, B)]
+    assert records(effects) == [("sg_session_detected", "202")]
+    assert notices(packet(gateway, SG, B, A)) == []
+
+
+def test_an_existing_session_is_detected_when_its_second_node_leaves():
+    gateway = outside(MN2)
+    packet(gateway, ROUTER, A, B)
+    told = notices(leave(gateway, MN1))
+    assert [type(notice) for notice in told] == [NodeExternal, SessionDetected]
+
+
+def test_the_second_pass_of_a_hairpin_does_not_count():
+    gateway = outside(MN1, MN2)
+    assert notices(packet(gateway, ROUTER, A, B)) == []
+    packet(gateway, SG, A, B)
+    assert gateway.flow_removed(Flow(SG, A, B), 40.0) == []
+    # It is over although its second pass was not idle.
+    assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+def test_a_flow_that_became_a_second_pass_still_ends():
+    gateway = outside(MN2)
+    packet(gateway, ROUTER, A, B)
+    leave(gateway, MN1)
+    gateway.flow_removed(Flow(ROUTER, A, B), 40.0)
+    assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+def test_the_former_second_pass_of_a_node_that_returned_counts_again():
+    gateway = outside(MN1, MN2)
+    packet(gateway, ROUTER, A, B)
+    packet(gateway, ROUTER, B, A)
+    effects = gateway.node_internal(A, 0.0)
+    assert effects[0] == Notify(NodeInternal(A))
+    assert effects[2:] == [RemoveFlow(Flow(ROUTER, A, B))]
+    packet(gateway, ROUTER, A, B)
+    assert SessionDetected(A, B) in notices(leave(gateway, MN1))
+
+
+def test_a_second_pass_that_was_idle_is_forgotten():
+    gateway = outside(MN1, MN2)
+    packet(gateway, ROUTER, A, B)
+    gateway.flow_removed(Flow(ROUTER, A, B), 40.0)
+    assert not any(isinstance(e, RemoveFlow) for e in gateway.node_internal(A, 0.0))
+
+
+def test_the_return_of_a_node_that_was_never_outside_is_no_news():
+    assert core().node_internal(A, 0.0) == []
+
+
+def test_the_end_of_a_direct_pair_makes_its_next_packet_a_trigger():
+    gateway = outside(MN1, MN2)
+    packet(gateway, SG, A, B)
+    packet(gateway, SG, B, A)
+    assert gateway.pair_withdrawn(B, A, 0.0) == [
+        RemoveFlow(Flow(SG, A, B)),
+        RemoveFlow(Flow(SG, B, A)),
+    ]
+    assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [(A, COMPANY.vcm), (FILE_SERVER, COMPANY.vcm), (A, A)]
+)
+def test_what_is_no_session_is_switched_and_forgotten(
+    source: IPv6Address, destination: IPv6Address
+):
+    gateway = outside(MN1)
+    effects = packet(gateway, SG, source, destination)
+    assert [type(effect) for effect in effects] == [ForwardPacket, InstallFlow]
+    assert gateway.flow_removed(Flow(SG, source, destination), 40.0) == []
+
+
+def test_a_switch_that_joins_again_has_no_flows():
+    gateway = outside(MN1, MN2)
+    packet(gateway, SG, A, B)
+    assert gateway.switch_joined(1.0) == []
+    assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+def test_idle_time_is_counted_by_the_switch():
+    assert core().deadline is None
