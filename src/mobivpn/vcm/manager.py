@@ -6,6 +6,7 @@ from functools import partial
 from ipaddress import IPv6Address
 
 from mobivpn.clock import Timers, earliest
+from mobivpn.errors import CallerError
 from mobivpn.host.associations import FIRST_PAIR_REQID
 from mobivpn.host.effects import Record
 from mobivpn.ipsec.minting import RandomBytes, mint_pair
@@ -13,7 +14,7 @@ from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
 from mobivpn.sessions.detector import Session
 from mobivpn.signalling.endpoint import Effect as SignallingEffect
-from mobivpn.signalling.endpoint import Ignored, SignallingEndpoint
+from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Answered, Delivered, GivenUp, SendSignal
 from mobivpn.signalling.messages import (
     Acknowledge,
@@ -42,7 +43,6 @@ from mobivpn.vcm.context import (
     StoreContext,
 )
 from mobivpn.vcm.provisioning import (
-    CancelRequests,
     EndReason,
     PairEnd,
     PairState,
@@ -90,6 +90,8 @@ class Manager:
         hold_down_s: float = 5.0,
         next_pair: int = 1,
     ) -> None:
+        if lifetime_s <= 0:
+            raise CallerError(f"VCM: a lifetime of {lifetime_s} s")
         self._security_gateway = security_gateway
         self._signalling = SignallingEndpoint(epoch, (security_gateway, *nodes))
         self._random_bytes = random_bytes
@@ -130,7 +132,7 @@ class Manager:
                     effects += self._expire(session, now)
                 case _Timer.HOLD_DOWN:
                     effects += self._watch_again(session, now)
-                case _Timer.PATIENCE:
+                case _:
                     self._waiting.discard(session)
         return effects
 
@@ -144,13 +146,14 @@ class Manager:
                     effects += self._delivered(ticket.peer, message, now)
                 case Answered(peer, request, answer):
                     effects += self._answered(peer, request, answer, now)
-                case GivenUp(peer, SaOffer(pair=pair) | PeerReady(pair=pair)):
-                    effects.append(Record("vcm_gave_up", None, {"node": str(peer), "pair": pair}))
-                    effects += self._order_back(pair, EndReason.GIVEN_UP, now)
-                case GivenUp():
-                    raise AssertionError(f"the VCM does not give up a {effect.request}")
-                case Ignored(source, reason):
-                    effects.append(_refused(source, reason))
+                case GivenUp(peer, request):
+                    # All else that the VCM asks for is persistent.
+                    assert isinstance(request, SaOffer | PeerReady)
+                    details: Details = {"node": str(peer), "pair": request.pair}
+                    effects.append(Record("vcm_gave_up", None, details))
+                    effects += self._order_back(request.pair, EndReason.GIVEN_UP, now)
+                case _:
+                    effects.append(_refused(effect.source, effect.reason))
         return effects
 
     def _delivered(self, source: IPv6Address, message: Request, now: float) -> list[Effect]:
@@ -294,32 +297,30 @@ class Manager:
         self, node: IPv6Address, request: Request, answer: Answer, now: float
     ) -> list[Effect]:
         """A node has answered an offer (208, 212), or done as it was told."""
-        match request, answer:
-            case SaOffer(pair=number, generation=generation), SaAccept():
-                if answer == SaAccept(number, generation):
-                    session, pair = self._pair(number)
-                    numeral = "208" if node == pair.second.internal_home_address else "212"
-                    details: Details = {"pair": number, "generation": generation, "node": str(node)}
-                    return [
-                        Record("vcm_offer_accepted", numeral, details),
-                        *self._provision(session, pair.offer_accepted(node), now),
-                    ]
-            case PeerReady(number), Acknowledge():
+        match request:
+            case SaOffer(number, generation) if answer == SaAccept(number, generation):
+                session, pair = self._pair(number)
+                numeral = "208" if node == pair.second.internal_home_address else "212"
+                details: Details = {"pair": number, "generation": generation, "node": str(node)}
+                return [
+                    Record("vcm_offer_accepted", numeral, details),
+                    *self._provision(session, pair.offer_accepted(node), now),
+                ]
+            case PeerReady(number) if answer == Acknowledge():
                 session, pair = self._pair(number)
                 return self._provision(session, pair.outbound_switched(node), now)
-            case Withdraw(number), Acknowledge():
+            case Withdraw(number) if answer == Acknowledge():
                 session, pair = self._pair(number)
                 return self._provision(session, pair.went_back(node), now)
-            case ((SaOffer() | PeerReady()), _):
-                pass
+            case SaOffer(number) | PeerReady(number):
+                refusal = answer.reason if isinstance(answer, SaRefuse) else type(answer).__name__
+                told: Details = {"pair": number, "node": str(node), "reason": refusal}
+                return [
+                    Record("vcm_refused_by_node", None, told),
+                    *self._order_back(number, EndReason.REFUSED, now),
+                ]
             case _:
                 return []
-        refusal = answer.reason if isinstance(answer, SaRefuse) else type(answer).__name__
-        told: Details = {"pair": request.pair, "node": str(node), "reason": refusal}
-        return [
-            Record("vcm_refused_by_node", None, told),
-            *self._order_back(request.pair, EndReason.REFUSED, now),
-        ]
 
     def _provision(
         self, session: Session, given: Iterable[provisioning.Effect], now: float
@@ -332,8 +333,8 @@ class Manager:
                 case Send(to, message):
                     effects += self._request(to, message, now)
                     effects += self._sent(pair, to, message)
-                case CancelRequests(to, number):
-                    self._signalling.cancel(to, partial(_concerns, number))
+                case _:
+                    self._signalling.cancel(effect.to, partial(_concerns, effect.pair))
         if pair.state is PairState.WITHDRAWING:
             self._timers.cancel((_Timer.RENEW, session))
         if pair.state is PairState.WITHDRAWN:
@@ -392,11 +393,8 @@ class Manager:
         )
 
     def _order_back(self, number: int, reason: EndReason, now: float) -> list[Effect]:
-        """Order both ends of a pair to the gateway; of one that is over, there is nobody left."""
-        found = self._find(number)
-        if found is None:
-            return []
-        session, pair = found
+        """Order both ends of a pair to the gateway."""
+        session, pair = self._pair(number)
         return self._provision(session, pair.ordered_back(reason), now)
 
     def _dropped(self, number: int, node: IPv6Address, now: float) -> list[Effect]:

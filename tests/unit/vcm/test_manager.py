@@ -1,0 +1,415 @@
+"""The VPN connectivity manager (mobivpn.vcm.manager)."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+import pytest
+
+from mobivpn.errors import CallerError
+from mobivpn.host.effects import Record
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.signalling import codec
+from mobivpn.signalling.exchange import SendSignal
+from mobivpn.signalling.messages import (
+    Acknowledge,
+    Answer,
+    Envelope,
+    Message,
+    MoreCorrespondents,
+    NodeExternal,
+    NodeInternal,
+    PairDropped,
+    PairWithdrawn,
+    PeerReady,
+    Release,
+    Request,
+    SaAccept,
+    SaOffer,
+    SaRefuse,
+    SessionDetected,
+    SessionIdle,
+    Withdraw,
+)
+from mobivpn.vcm.context import RemoveContext, StoreContext
+from mobivpn.vcm.manager import EXPIRY_MARGIN_S, PATIENCE_S, RENEWAL, Effect, Manager
+from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
+
+SG = COMPANY.security_gateway_inside
+A, B = MN1.internal_home_address, MN2.internal_home_address
+FILE_SERVER = IPv6Address("fd00:10::16")
+STRANGER = IPv6Address("2001:db8::bad")
+LIFETIME_S, HOLD_DOWN_S = 100, 5.0
+
+
+class Vcm:
+    """A manager and, for each peer, the numbers of what has been said."""
+
+    def __init__(self) -> None:
+        self.core = Manager(
+            epoch=7,
+            security_gateway=SG,
+            nodes=[node.internal_home_address for node in COMPANY.nodes],
+            random_bytes=DifferentBytes(),
+            lifetime_s=LIFETIME_S,
+            hold_down_s=HOLD_DOWN_S,
+        )
+        self.now = 0.0
+        self.effects: list[Effect] = []
+        self.number = 0
+        self.open: list[tuple[IPv6Address, Envelope]] = []
+
+    def hears(self, source: IPv6Address, message: Request) -> list[tuple[IPv6Address, Message]]:
+        """Let a peer say something; return what the VCM says to whom."""
+        self.number += 1
+        payload = codec.encode(Envelope(1, self.number, message))
+        return self.took(self.core.datagram_received(source, payload, self.now))
+
+    def is_answered(
+        self, source: IPv6Address, request: type[Request], answer: Answer
+    ) -> list[tuple[IPv6Address, Message]]:
+        """Let a peer answer the oldest open request of a kind."""
+        asked = next(
+            (to, e) for to, e in self.open if to == source and isinstance(e.message, request)
+        )
+        self.open.remove(asked)
+        payload = codec.encode(Envelope(7, asked[1].number, answer))
+        return self.took(self.core.datagram_received(source, payload, self.now))
+
+    def waits_until(self, time: float) -> list[tuple[IPv6Address, Message]]:
+        said: list[tuple[IPv6Address, Message]] = []
+        while self.core.deadline is not None and self.core.deadline <= time:
+            self.now = self.core.deadline
+            said += self.took(self.core.timer_expired(self.now))
+        self.now = time
+        return said
+
+    def took(self, effects: list[Effect]) -> list[tuple[IPv6Address, Message]]:
+        self.effects = effects
+        said: list[tuple[IPv6Address, Message]] = []
+        for effect in effects:
+            if isinstance(effect, SendSignal):
+                envelope = codec.decode(effect.payload)
+                if envelope.epoch == 7:
+                    if (effect.destination, envelope) not in self.open:
+                        self.open.append((effect.destination, envelope))
+                    said.append((effect.destination, envelope.message))
+        return said
+
+    @property
+    def records(self) -> list[tuple[str, str | None]]:
+        return [(e.event, e.numeral) for e in self.effects if isinstance(e, Record)]
+
+    def leaves(self, node: NodeIdentity, departure: int = 1) -> list[tuple[IPv6Address, Message]]:
+        home, external = node.internal_home_address, node.external_home_address
+        return self.hears(SG, NodeExternal(home, external, departure))
+
+    def accepts(self, node: IPv6Address, generation: int = 1) -> list[tuple[IPv6Address, Message]]:
+        return self.is_answered(node, SaOffer, SaAccept(1, generation))
+
+    def switches(self, node: IPv6Address) -> list[tuple[IPv6Address, Message]]:
+        return self.is_answered(node, PeerReady, Acknowledge())
+
+    def goes_back(self, node: IPv6Address) -> list[tuple[IPv6Address, Message]]:
+        return self.is_answered(node, Withdraw, Acknowledge())
+
+
+def both_external() -> Vcm:
+    vcm = Vcm()
+    vcm.leaves(MN2)
+    vcm.leaves(MN1)
+    return vcm
+
+
+def offered() -> Vcm:
+    vcm = both_external()
+    vcm.hears(SG, SessionDetected(A, B))
+    return vcm
+
+
+def protected() -> Vcm:
+    vcm = offered()
+    for node in (A, B):
+        vcm.accepts(node)
+    for node in (A, B):
+        vcm.switches(node)
+    return vcm
+
+
+def to_whom(said: list[tuple[IPv6Address, Message]], kind: type[Message]) -> list[IPv6Address]:
+    return [to for to, message in said if isinstance(message, kind)]
+
+
+def test_202_makes_the_context_of_a_node():
+    vcm = Vcm()
+    vcm.hears(SG, NodeExternal(A, MN1.external_home_address, 1, correspondents=(B,)))
+    vcm.hears(SG, MoreCorrespondents(A, (FILE_SERVER,)))
+    (context,) = vcm.core.contexts
+    assert vcm.effects[-1] == StoreContext(context)
+    assert context.internal_home_address == A
+    assert context.external_home_address == MN1.external_home_address
+    assert context.correspondents == {B, FILE_SERVER}
+
+
+def test_202_is_acknowledged():
+    vcm = Vcm()
+    vcm.leaves(MN1)
+    (acknowledgement, _) = vcm.effects
+    assert isinstance(acknowledgement, SendSignal)
+    assert codec.decode(acknowledgement.payload).message == Acknowledge()
+
+
+def test_a_detected_session_is_offered_to_both_nodes_206_to_the_one_that_left_first():
+    vcm = both_external()
+    said = vcm.hears(SG, SessionDetected(A, B))
+    assert [(to, type(message)) for to, message in said] == [(B, SaOffer), (A, SaOffer)]
+    assert vcm.records == [
+        ("vcm_pair_minted", None),
+        ("vcm_offer_sent", "206"),
+        ("vcm_offer_sent", "210"),
+    ]
+
+
+def test_the_two_offers_are_two_views_of_one_pair():
+    vcm = both_external()
+    (_, to_second), (_, to_first) = vcm.hears(SG, SessionDetected(A, B))
+    assert isinstance(to_second, SaOffer)
+    assert isinstance(to_first, SaOffer)
+    assert to_second.peer_external_home_address == MN1.external_home_address
+    for one, other in ((to_first, to_second), (to_second, to_first)):
+        assert one.inbound == other.outbound
+
+
+def test_the_contexts_hold_the_secrets_of_the_session():
+    vcm = offered()
+    for context, peer in zip(vcm.core.contexts, (A, B), strict=True):
+        (managed,) = context.managed_pairs
+        assert managed.peer_internal_home_address == peer
+        assert managed.inbound.destination == context.external_home_address
+        assert context.correspondents == {peer}
+
+
+def test_a_detected_session_is_not_offered_twice():
+    assert offered().hears(SG, SessionDetected(A, B)) == []
+
+
+def test_each_acceptance_is_forwarded_with_its_numeral():
+    vcm = offered()
+    assert vcm.accepts(A) == [(B, PeerReady(1, 1))]
+    assert vcm.records == [("vcm_offer_accepted", "212"), ("vcm_acceptance_forwarded", "212")]
+    assert vcm.accepts(B) == [(A, PeerReady(1, 1))]
+    assert vcm.records == [("vcm_offer_accepted", "208"), ("vcm_acceptance_forwarded", "208")]
+
+
+def test_a_session_that_overtakes_news_of_its_node_waits_for_them():
+    vcm = Vcm()
+    vcm.leaves(MN2)
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    assert vcm.leaves(MN3) == []
+    assert to_whom(vcm.leaves(MN1), SaOffer) == [B, A]
+
+
+def test_a_session_does_not_wait_for_ever():
+    vcm = Vcm()
+    vcm.leaves(MN2)
+    vcm.hears(SG, SessionDetected(A, B))
+    vcm.waits_until(PATIENCE_S)
+    assert vcm.leaves(MN1) == []
+
+
+def test_a_session_does_not_wait_for_a_node_that_returned():
+    vcm = Vcm()
+    vcm.leaves(MN2)
+    vcm.hears(SG, SessionDetected(A, B))
+    vcm.hears(SG, NodeInternal(B))
+    vcm.leaves(MN2, departure=2)
+    assert vcm.leaves(MN1) == []
+
+
+def test_the_return_of_a_node_orders_the_one_outside_back():
+    vcm = protected()
+    assert vcm.hears(SG, NodeInternal(A)) == [(B, Withdraw(1, "a node returned"))]
+    assert RemoveContext(A) in vcm.effects
+    assert vcm.goes_back(B) == [(B, Release(1, 1))]
+    (context,) = vcm.core.contexts
+    assert context.managed_pairs == ()
+    assert vcm.records == [("vcm_pair_withdrawn", None)]
+
+
+def test_the_return_of_a_node_leaves_other_pairs_alone():
+    vcm = protected()
+    vcm.leaves(MN3)
+    assert vcm.hears(SG, NodeInternal(MN3.internal_home_address)) == []
+
+
+def test_a_departure_with_a_new_number_implies_a_return():
+    vcm = protected()
+    assert to_whom(vcm.leaves(MN1, departure=9), Withdraw) == [B]
+    assert [c.departure for c in vcm.core.contexts] == [1, 9]
+
+
+def test_202_repeated_changes_nothing_but_the_correspondents():
+    vcm = protected()
+    vcm.hears(SG, NodeExternal(A, MN1.external_home_address, 1, correspondents=(FILE_SERVER,)))
+    context = vcm.core.contexts[1]
+    assert context.correspondents == {B, FILE_SERVER}
+    assert len(context.managed_pairs) == 1
+
+
+def test_an_idle_pair_is_withdrawn_from_both_ends_and_watched_for_again():
+    vcm = protected()
+    said = vcm.hears(A, SessionIdle(1, 60))
+    assert said == [(A, Withdraw(1, "idle")), (B, Withdraw(1, "idle"))]
+    vcm.goes_back(A)
+    said = vcm.goes_back(B)
+    assert said == [(A, Release(1, 1)), (B, Release(1, 1)), (SG, PairWithdrawn(A, B))]
+
+
+def test_a_session_detected_while_its_pair_is_withdrawn_gets_a_new_one():
+    vcm = protected()
+    vcm.hears(A, SessionIdle(1, 60))
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    vcm.goes_back(A)
+    said = vcm.goes_back(B)
+    assert [m.pair for _, m in said if isinstance(m, SaOffer)] == [2, 2]
+    assert to_whom(said, PairWithdrawn) == []
+
+
+def test_a_report_about_a_pair_of_others_or_of_the_past_is_ignored():
+    vcm = protected()
+    assert vcm.hears(MN3.internal_home_address, SessionIdle(1, 60)) == []
+    assert vcm.hears(A, PairDropped(9, "inside")) == []
+
+
+def test_a_pair_that_one_end_dropped_is_withdrawn_from_the_other():
+    vcm = protected()
+    assert to_whom(vcm.hears(A, PairDropped(1, "expired")), Withdraw) == [B]
+    assert to_whom(vcm.goes_back(B), PairWithdrawn) == [SG]
+
+
+@pytest.mark.parametrize("answer", [SaRefuse(1, 1, "EINVAL"), Acknowledge(), SaAccept(1, 2)])
+def test_an_offer_that_is_not_accepted_is_withdrawn_from_both_ends(answer: Answer):
+    vcm = offered()
+    assert to_whom(vcm.is_answered(A, SaOffer, answer), Withdraw) == [A, B]
+    assert ("vcm_refused_by_node", None) in vcm.records
+
+
+def test_an_outbound_policy_that_is_refused_withdraws_the_pair():
+    vcm = offered()
+    vcm.accepts(B)
+    assert to_whom(vcm.is_answered(A, PeerReady, SaRefuse(1, 1, "EINVAL")), Withdraw) == [A, B]
+
+
+def test_a_failed_session_is_left_alone_for_a_while_and_then_watched_for():
+    vcm = offered()
+    vcm.is_answered(A, SaOffer, SaRefuse(1, 1, "EINVAL"))
+    vcm.goes_back(A)
+    vcm.goes_back(B)
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    assert to_whom(vcm.waits_until(vcm.now + HOLD_DOWN_S), PairWithdrawn) == [SG]
+    assert to_whom(vcm.hears(SG, SessionDetected(A, B)), SaOffer) == [B, A]
+
+
+def test_a_failed_session_of_a_node_that_returned_is_not_watched_for():
+    vcm = offered()
+    vcm.is_answered(A, SaOffer, SaRefuse(1, 1, "EINVAL"))
+    vcm.goes_back(A)
+    vcm.goes_back(B)
+    vcm.hears(SG, NodeInternal(A))
+    assert to_whom(vcm.waits_until(vcm.now + HOLD_DOWN_S), PairWithdrawn) == []
+
+
+def test_an_offer_without_an_answer_is_given_up_and_withdrawn_from_both_ends():
+    vcm = offered()
+    vcm.accepts(B)
+    said = vcm.waits_until(20)
+    assert set(to_whom(said, Withdraw)) == {A, B}
+
+
+def test_a_pair_is_renewed_before_it_expires():
+    vcm = protected()
+    said = vcm.waits_until(RENEWAL * LIFETIME_S)
+    assert [m.generation for _, m in said if isinstance(m, SaOffer)] == [2, 2]
+    for node in (A, B):
+        vcm.accepts(node, generation=2)
+    vcm.switches(A)
+    assert vcm.switches(B) == [(A, Release(1, 1)), (B, Release(1, 1))]
+    assert [len(context.managed_pairs) for context in vcm.core.contexts] == [1, 1]
+
+
+def test_generations_have_secrets_and_reqids_of_their_own():
+    vcm = protected()
+    vcm.waits_until(RENEWAL * LIFETIME_S)
+    first, second = vcm.core.contexts[0].managed_pairs
+    assert first.inbound.reqid != second.inbound.reqid
+    assert first.inbound.key != second.inbound.key
+
+
+def test_a_pair_that_is_being_withdrawn_is_not_renewed_and_expires():
+    vcm = protected()
+    vcm.hears(SG, NodeInternal(A))
+    said = vcm.waits_until(LIFETIME_S + EXPIRY_MARGIN_S + 1)
+    assert to_whom(said, SaOffer) == []
+    assert vcm.core.deadline is None
+
+
+def test_a_pair_that_is_not_protected_in_time_is_not_renewed():
+    vcm = offered()
+    vcm.accepts(A)
+    vcm.accepts(B)
+    vcm.switches(A)
+    # mn2 never says that it has switched
+    vcm.core._signalling.cancel(B, lambda _: True)  # pyright: ignore[reportPrivateUsage]
+    assert vcm.waits_until(RENEWAL * LIFETIME_S) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "reason"),
+    [
+        (SG, SessionIdle(1, 1), "SessionIdle"),
+        (A, NodeInternal(A), "NodeInternal"),
+        (A, SessionDetected(A, B), "SessionDetected"),
+        (STRANGER, NodeInternal(A), "not-a-peer"),
+    ],
+)
+def test_nobody_is_listened_to_beyond_his_role(source: IPv6Address, message: Request, reason: str):
+    vcm = protected()
+    assert vcm.hears(source, message) == []
+    assert [e.details for e in vcm.effects if isinstance(e, Record)] == [
+        {"source": str(source), "reason": reason}
+    ]
+
+
+def test_noise_is_ignored_with_a_reason():
+    vcm = Vcm()
+    vcm.took(vcm.core.datagram_received(SG, b"noise", 0.0))
+    assert vcm.records == [("vcm_ignored", None)]
+
+
+@pytest.mark.parametrize("make", [offered, protected])
+def test_no_secret_is_in_any_record(make: Callable[[], Vcm]):
+    vcm = make()
+    (managed, *_) = vcm.core.contexts[0].managed_pairs
+    assert repr(managed.inbound.key) not in repr(vcm.effects)
+
+
+def test_the_deadline_is_the_next_thing_to_do():
+    vcm = offered()
+    assert vcm.core.deadline == 0.5
+
+
+def test_a_lifetime_that_cannot_be_is_the_callers_fault():
+    with pytest.raises(CallerError):
+        Manager(
+            epoch=1, security_gateway=SG, nodes=[A], random_bytes=DifferentBytes(), lifetime_s=0
+        )
+
+
+def test_what_needs_no_more_than_an_acknowledgement_is_done_with_it():
+    vcm = protected()
+    vcm.hears(A, SessionIdle(1, 60))
+    vcm.goes_back(A)
+    vcm.goes_back(B)
+    for peer, request in ((A, Release), (B, Release), (SG, PairWithdrawn)):
+        vcm.is_answered(peer, request, Acknowledge())
+        assert vcm.effects == []
+    assert vcm.core.deadline is None
