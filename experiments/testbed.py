@@ -117,7 +117,7 @@ class Testbed:
         self.net = build()
         self._stack.callback(self.net.stop)
         self.net.start()
-        configure(self.net, self.links, inner_mtu())
+        configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed)
         captures = Captures(self.host, self._scratch, self._results / "captures")
         captures.start()
         self._stack.callback(captures.stop)
@@ -125,6 +125,7 @@ class Testbed:
             self.net,
             self.links,
             lambda event, node, network: self.record(event, node, network=network),
+            seed=self.scenario.seed,
             on_new_link=captures.continue_on,
         )
         self._stack.callback(self.attachment.close)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from mininet.net import Mininet
 
-from topologies.links import IDEAL, LAN, LinkProfile
+from topologies.links import IDEAL, LAN, LinkProfile, shaping_script
 from topologies.topo import far_end, fixed_mac, in_host, keep_qdiscs
 
 Observer = Callable[[str, str, str], None]
@@ -25,11 +25,14 @@ class Attachment:
         net: Mininet,
         links: Mapping[str, LinkProfile],
         observe: Observer,
+        *,
+        seed: int = 1,
         on_new_link: Callable[[str, str], None] = lambda node, far: None,
     ) -> None:
         self._net = net
         self._links = links
         self._observe = observe
+        self._seed = seed
         self._on_new_link = on_new_link
         self._network: dict[str, str] = {}
         self._made: dict[str, int] = {}
@@ -69,9 +72,8 @@ class Attachment:
             *("ovs-vsctl", "del-port", before, "--", "add-port", f"s-{network}", far),
             *("--", *keep_qdiscs([far])),
         )
-        qdisc = self._links[LAN].qdisc() if network == LAN else IDEAL
-        _run("tc", "qdisc", "replace", "dev", far, "root", *qdisc.split())
-        in_host(host, f"tc qdisc replace dev {interface} root {qdisc}\n")
+        _run("sh", "-e", "-c", self._shaping(far, network))
+        in_host(host, self._shaping(interface, network))
         time.sleep(max(0.0, down + gap_ms / 1000 - time.monotonic()))
         self._network[node] = network
         self._observe("link_up", node, network)
@@ -79,6 +81,11 @@ class Attachment:
             in_host(host, f"ip link set {interface} up\n")
         else:
             _run("ip", "link", "set", far, "up")
+
+    def _shaping(self, device: str, network: str) -> str:
+        if network == LAN:
+            return shaping_script([(device, self._links[LAN])], self._seed)
+        return f"tc qdisc replace dev {device} root {IDEAL}\n"
 
     def _make_new(self, node: str) -> None:
         """Take a node's interface away and give it another one, which has no carrier yet.

@@ -1,7 +1,11 @@
 """Link profiles: one-way delay, rate and loss, and the qdisc that makes them."""
 
-from collections.abc import Mapping
+import hashlib
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,27 @@ DEFAULT_LINKS: Mapping[str, LinkProfile] = {
 }
 """By name: `lan` is every link to the LAN switch and the one between r22 and sg; `sg` and `ha` are
 theirs to inet; an access network's lies between its router and inet."""
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+def shaping_script(shaped: Iterable[tuple[str, LinkProfile]], seed: int) -> str:
+    """Return the shell script that gives devices their profiles.
+
+    Which packets a device loses depends on its name and on `seed` alone.
+    """
+    shaped = list(shaped)
+    if not shaped:
+        return ""
+    lines = [f"qdisc replace dev {device} root {profile.qdisc()}" for device, profile in shaped]
+    script = "tc -batch - <<END\n" + "\n".join(lines) + "\nEND\n"
+    lossy = [device for device, profile in shaped if profile.loss_percent]
+    if lossy:
+        seeds = [f"{device}={_loss_seed(device, seed)}" for device in lossy]
+        program = [sys.executable, "-m", "topologies.loss_seed", *seeds]
+        script += f"PYTHONPATH={shlex.quote(str(CHECKOUT))} {shlex.join(program)}\n"
+    return script
+
+
+def _loss_seed(device: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {device}".encode()).digest()[:8], "big")

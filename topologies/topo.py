@@ -10,7 +10,7 @@ from mininet.node import Node, OVSSwitch, RemoteController
 from mininet.topo import Topo
 
 from topologies.addresses import PLAN, Plan
-from topologies.links import GATEWAY, HOME_AGENT, LAN, LinkProfile
+from topologies.links import GATEWAY, HOME_AGENT, LAN, LinkProfile, shaping_script
 
 # Set in each host before it has any interface: nothing random, nothing before the agents say so.
 HOST_SYSCTLS = {
@@ -235,11 +235,19 @@ def _source_filter(plan: Plan, host: str) -> Iterator[str]:
 
 
 def configure(
-    net: Mininet, links: Mapping[str, LinkProfile], inner_mtu: int, plan: Plan = PLAN
+    net: Mininet,
+    links: Mapping[str, LinkProfile],
+    inner_mtu: int,
+    *,
+    seed: int = 1,
+    plan: Plan = PLAN,
 ) -> None:
     """Give every host its addresses, routes and link profiles: one shell per host."""
-    addresses, routes, shaped = _addresses(plan), _routes(plan, inner_mtu), _shaped(plan)
-    neighbours = _neighbours(plan)
+    addresses, routes, neighbours = _addresses(plan), _routes(plan, inner_mtu), _neighbours(plan)
+    shaping = {
+        host: shaping_script([(device, links[profile]) for device, profile in shaped], seed)
+        for host, shaped in _shaped(plan).items()
+    }
     for host in net.hosts:
         devices = [str(i) for i in host.intfList() if str(i) != "lo"]
         ip = [
@@ -253,12 +261,11 @@ def configure(
             ),
             *_source_filter(plan, host.name),
         ]
-        in_host(host, _batch("ip -6", ip) + _batch("tc", _qdiscs(shaped.get(host.name, []), links)))
-    ports = [port for port, _ in shaped[""]]
+        batch = "\n".join(ip)
+        in_host(host, f"ip -6 -batch - <<END\n{batch}\nEND\n" + shaping.get(host.name, ""))
+    ports = [port for port, _ in _shaped(plan)[""]]
     subprocess.run(["ovs-vsctl", *keep_qdiscs(ports)], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        ["tc", "-batch", "-"], input="\n".join(_qdiscs(shaped[""], links)), text=True, check=True
-    )
+    subprocess.run(["sh", "-e", "-s"], input=shaping[""], text=True, check=True)
 
 
 def keep_qdiscs(ports: list[str]) -> list[str]:
@@ -267,12 +274,3 @@ def keep_qdiscs(ports: list[str]) -> list[str]:
     for port in ports:
         commands += ["--", "set", "port", port, "qos=@kept"]
     return commands
-
-
-def _qdiscs(shaped: list[tuple[str, str]], links: Mapping[str, LinkProfile]) -> list[str]:
-    return [f"qdisc replace dev {d} root {links[profile].qdisc()}" for d, profile in shaped]
-
-
-def _batch(command: str, lines: list[str]) -> str:
-    text = "\n".join(lines)
-    return f"{command} -batch - <<END\n{text}\nEND\n" if lines else ""

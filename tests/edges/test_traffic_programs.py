@@ -131,7 +131,7 @@ def test_a_transfer_is_steady_and_both_ends_count_the_same(tmp_path: Path) -> No
     )
     time.sleep(2.0)
     end(sender)
-    end(receiver)
+    assert receiver.wait(timeout=20) == 0  # the connection was closed
     sent, received = read_transfers([sender_log, receiver_log])
     assert sent.broken == ""
     assert received.broken == ""

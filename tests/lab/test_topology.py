@@ -1,6 +1,8 @@
 """Figure 1 as it is built: delays, filters, nodes that move, and nothing left behind."""
 
+import contextlib
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,9 +12,13 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 
 from topologies.attachment import Attachment
-from topologies.links import DEFAULT_LINKS
+from topologies.links import DEFAULT_LINKS, LinkProfile, shaping_script
 from topologies.topo import build, configure
 from vm import openvswitch
+
+LOCAL_USE = 0x88B5
+"""Local experimental EtherType 1 (IEEE 802)."""
+SO_RCVBUFFORCE = 33
 
 # Mininet 2.3 compares versions with distutils and leaves the closing of its pipes to the collector.
 pytestmark = [
@@ -124,3 +130,37 @@ def test_carrier_loss_takes_next_hops_before_the_next_link_is_there(net: Mininet
     assert "fd00:99::" not in node.cmd("ip -6 route")
     assert node.cmd("ip -6 nexthop").strip() == ""
     attachment.move("mn3", "lan")
+
+
+def lost_of_1000(seed: int) -> list[int]:
+    """Return which of a thousand frames a device loses that loses a fifth."""
+    pair = "ip link add loss type veth peer name loss-far"
+    subprocess.run(pair.split(), check=True)
+    try:
+        script = "ip link set loss up; ip link set loss-far up\n"
+        script += shaping_script([("loss", LinkProfile(0, 1000, 20.0))], seed)
+        subprocess.run(["sh", "-e", "-c", script], check=True)
+        with (
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as near,
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(LOCAL_USE)) as far,
+        ):
+            near.bind(("loss", 0))
+            far.bind(("loss-far", 0))
+            far.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+            far.settimeout(1.0)
+            for number in range(1000):
+                near.send(bytes(12) + LOCAL_USE.to_bytes(2, "big") + b"%04d" % number)
+            arrived: set[int] = set()
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    arrived.add(int(far.recv(100)[14:18]))
+    finally:
+        subprocess.run(["ip", "link", "delete", "loss"], check=True)
+    return sorted(set(range(1000)) - arrived)
+
+
+def test_losses_follow_from_the_seed_alone():
+    first, again, other = lost_of_1000(1), lost_of_1000(1), lost_of_1000(2)
+    assert 140 < len(first) < 260
+    assert first == again
+    assert first != other

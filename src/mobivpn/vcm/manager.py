@@ -67,6 +67,7 @@ class _Timer(Enum):
     RENEW = "renew"
     EXPIRE = "expire"
     HOLD_DOWN = "hold down"
+    WATCH = "watch"
     PATIENCE = "patience"
 
 
@@ -105,6 +106,8 @@ class Manager:
         """Detected, but of a node that is not known to be outside."""
         self._wanted_again: set[Session] = set()
         """Detected while its former pair is being withdrawn."""
+        self._unwatched: set[Session] = set()
+        """Their packets may be no trigger at the gateway, but a node of each is inside."""
         self._timers = Timers[tuple[_Timer, Session]]()
 
     @property
@@ -130,7 +133,7 @@ class Manager:
                     effects += self._renew(session, now)
                 case _Timer.EXPIRE:
                     effects += self._expire(session, now)
-                case _Timer.HOLD_DOWN:
+                case _Timer.HOLD_DOWN | _Timer.WATCH:
                     effects += self._watch_again(session, now)
                 case _:
                     self._waiting.discard(session)
@@ -205,6 +208,10 @@ class Manager:
             if self._both_external(session):
                 self._stop_waiting(session)
                 effects += self._begin(session, now)
+        for session in [s for s in self._unwatched if self._both_external(s)]:
+            # Its detection is on its way, unless it has overtaken the node's leaving.
+            self._unwatched.discard(session)
+            self._timers.set((_Timer.WATCH, session), now + PATIENCE_S)
         return effects
 
     def _node_returned(self, node: IPv6Address, now: float) -> list[Effect]:
@@ -386,7 +393,10 @@ class Manager:
 
     def _watch_again(self, session: Session, now: float) -> list[Effect]:
         """Tell the gateway that packets of two external nodes have to be a trigger again."""
+        if session in self._pairs:
+            return []
         if not self._both_external(session):
+            self._unwatched.add(session)
             return []
         return self._request(
             self._security_gateway, PairWithdrawn(session.first, session.second), now

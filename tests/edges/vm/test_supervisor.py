@@ -80,9 +80,9 @@ def test_a_process_that_outlives_its_parent_does_not_outlive_the_lab(cache: Path
 
 def test_a_hung_command_is_ended_at_its_limit(cache: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(LimitReached, match=r"0\.5 s of wall-clock time") as caught:
-        supervise(DAEMON + "echo last words; sleep 60", limit_s=0.5)
-    assert time.monotonic() - began < 10
+    with pytest.raises(LimitReached, match="3 s of wall-clock time") as caught:
+        supervise(DAEMON + "echo last words; sleep 60", limit_s=3)
+    assert time.monotonic() - began < 30
     assert "last words" in caught.value.console
     pid = next(int(word) for word in caught.value.console.split() if word.isdigit())
     assert not alive(pid)

@@ -318,6 +318,24 @@ def test_a_failed_session_of_a_node_that_returned_is_not_watched_for():
     assert to_whom(vcm.waits_until(vcm.now + HOLD_DOWN_S), PairWithdrawn) == []
 
 
+def test_a_session_whose_detection_overtook_the_nodes_return_is_watched_for():
+    vcm = protected()
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    vcm.hears(SG, NodeInternal(A))
+    vcm.goes_back(B)
+    assert vcm.leaves(MN1, departure=2) == []
+    assert to_whom(vcm.waits_until(vcm.now + PATIENCE_S), PairWithdrawn) == [SG]
+
+
+def test_a_session_that_is_detected_in_time_is_not_watched_for():
+    vcm = protected()
+    vcm.hears(SG, NodeInternal(A))
+    vcm.goes_back(B)
+    vcm.leaves(MN1, departure=2)
+    assert to_whom(vcm.hears(SG, SessionDetected(A, B)), SaOffer) == [B, A]
+    assert to_whom(vcm.waits_until(vcm.now + PATIENCE_S), PairWithdrawn) == []
+
+
 def test_an_offer_without_an_answer_is_given_up_and_withdrawn_from_both_ends():
     vcm = offered()
     vcm.accepts(B)
