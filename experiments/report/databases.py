@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-MOMENTS = ("start", "gateway", "direct", "end")
 _BEFORE_MOVE = re.compile(r"before-move-(\d+)")
 _ASSOCIATION = re.compile(r"^\s+proto (\S+)(?: spi (0x[0-9a-f]+))?.*? mode (\S+)", re.MULTILINE)
 _SELECTOR = re.compile(r"^\s+sel src (\S+) dst (\S+) ?(.*)$", re.MULTILINE)
@@ -128,12 +127,9 @@ def read_databases(folder: Path) -> list[Database]:
     return sorted(found, key=lambda database: (_order(database.moment), database.node))
 
 
-def _order(moment: str) -> tuple[int, int, str]:
+def _order(moment: str) -> tuple[int, int]:
     before = _BEFORE_MOVE.fullmatch(moment)
-    if before:
-        return 1, int(before[1]), moment
-    rank = {"start": 0, "end": 3}.get(moment, 2)
-    return rank, MOMENTS.index(moment) if moment in MOMENTS else len(MOMENTS), moment
+    return (1, int(before[1])) if before else ({"start": 0}.get(moment, 2), 0)
 
 
 def parse(moment: str, node: str, text: str) -> Database:

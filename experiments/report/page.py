@@ -224,10 +224,7 @@ class Changes:
 def switch_of(record: Record) -> Changes | None:
     """Return the databases before and after the first switch to the direct path."""
     moments = _moments(record.databases)
-    names = list(moments)
-    if {"gateway", "direct"} <= moments.keys():
-        return _changes(record, moments, "gateway", "direct")
-    for before, after in pairwise(names):
+    for before, after in pairwise(moments):
         if _phase_of(record, after) == "direct" and _phase_of(record, before) != "direct":
             return _changes(record, moments, before, after)
     return None

@@ -96,11 +96,10 @@ def test_lines_that_are_not_known_are_left_out() -> None:
 
 def test_moments_come_in_order_of_time(tmp_path: Path) -> None:
     write_databases(tmp_path)
-    for moment in ("gateway", "before-move-10"):
-        (tmp_path / f"{moment}-sg.txt").write_text(STATES)
+    (tmp_path / "before-move-10-sg.txt").write_text(STATES)
     moments = list(dict.fromkeys(database.moment for database in read_databases(tmp_path)))
     before = [f"before-move-{number}" for number in (1, 2, 3, 4, 5, 6, 10)]
-    assert moments == ["start", *before, "gateway", "end"]
+    assert moments == ["start", *before, "end"]
 
 
 def test_a_comparison_tells_new_gone_and_kept_entries() -> None:
