@@ -12,7 +12,7 @@ import pytest
 from experiments.errors import ResultError
 from experiments.report import page
 from experiments.report.drawing import THEMED
-from experiments.report.record import Record, load
+from experiments.report.record import Record
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
 
@@ -125,15 +125,6 @@ def test_the_databases_are_compared_across_the_switch(record: Record) -> None:
     assert switch.after == "before move 3 (mn1: wifi1 to wifi2), direct"
     assert [node.node for node in switch.nodes] == ["mn1", "mn2", "sg"]
     assert switch.count > 0
-
-
-def test_moments_named_for_the_switch_are_preferred(folder: Path) -> None:
-    for moment, source in (("gateway", "before-move-2"), ("direct", "before-move-4")):
-        dump = (folder / "databases" / f"{source}-mn1.txt").read_text()
-        (folder / "databases" / f"{moment}-mn1.txt").write_text(dump)
-    switch = page.switch_of(load(folder))
-    assert switch is not None
-    assert (switch.before, switch.after) == ("gateway", "direct")
 
 
 def test_the_page_has_the_command_and_the_environment(text: str) -> None:
