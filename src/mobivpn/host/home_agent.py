@@ -6,11 +6,16 @@ from mobivpn.errors import MalformedError
 from mobivpn.host.effects import Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.mip6 import codec, effects
-from mobivpn.mip6.effects import BindingChanged, SendMobility
+from mobivpn.mip6 import codec
+from mobivpn.mip6.effects import (
+    BindingChanged,
+    DetectDuplicate,
+    HomeAgentEffect,
+    SendMobility,
+)
 from mobivpn.mip6.home_agent import HomeAgent
 
-Effect = Apply | Record | SendMobility
+Effect = Apply | DetectDuplicate | Record | SendMobility
 
 
 class HomeAgentHost:
@@ -52,12 +57,12 @@ class HomeAgentHost:
         """Bindings are over."""
         return self._carry_on(self._agent.timer_expired(now))
 
-    def _carry_on(self, given: list[effects.Effect]) -> list[Effect]:
+    def _carry_on(self, given: list[HomeAgentEffect]) -> list[Effect]:
         carried: list[Effect] = []
         for effect in given:
             if isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect)
-            elif isinstance(effect, SendMobility):
+            else:
                 carried.append(effect)
         return carried
 

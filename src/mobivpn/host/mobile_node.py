@@ -18,9 +18,15 @@ from mobivpn.host.node_databases import Bindings, NodeDatabases
 from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
 from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.sa import Spi
-from mobivpn.mip6 import codec, effects
+from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import BindingChanged, RegistrationChanged, SendMobility
+from mobivpn.mip6.effects import (
+    BindingChanged,
+    CorrespondentEffect,
+    MobileNodeEffect,
+    RegistrationChanged,
+    SendMobility,
+)
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED
@@ -175,6 +181,7 @@ class MobileNodeHost:
             message = codec.decode(data)
         except MalformedError as error:
             return [Record("mobility_dropped", details={"reason": error.reason})]
+        given: Iterable[MobileNodeEffect | CorrespondentEffect]
         if isinstance(message, HEARD_AS_CORRESPONDENT):
             given = self._correspondent.message_received(
                 message, source, destination, now, care_of_address
@@ -183,14 +190,16 @@ class MobileNodeHost:
             given = self._mobility.message_received(message, source, destination, now)
         return self._carry_on(given, now)
 
-    def _carry_on(self, given: Iterable[effects.Effect], now: float) -> list[Effect]:
+    def _carry_on(
+        self, given: Iterable[MobileNodeEffect | CorrespondentEffect], now: float
+    ) -> list[Effect]:
         carried: list[Effect] = []
         for effect in given:
             if isinstance(effect, RegistrationChanged):
                 carried += self._registration_changed(effect)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
-            elif isinstance(effect, SendMobility):
+            else:
                 carried.append(effect)
         return carried
 

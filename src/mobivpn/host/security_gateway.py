@@ -12,9 +12,9 @@ from mobivpn.host.effects import Apply, Record
 from mobivpn.host.gateway_databases import GatewayDatabases
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.mip6 import codec, effects
+from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import BindingChanged, SendMobility
+from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal
 from mobivpn.signalling.messages import NodeAbsent, NodePresent, PairWithdrawn, Request
@@ -103,12 +103,12 @@ class SecurityGateway:
         again = self._signalling.timer_expired(now)
         return [*carried, *(effect for effect in again if isinstance(effect, SendSignal))]
 
-    def _carry_on(self, given: list[effects.Effect], now: float) -> list[Effect]:
+    def _carry_on(self, given: list[CorrespondentEffect], now: float) -> list[Effect]:
         carried: list[Effect] = []
         for effect in given:
             if isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
-            elif isinstance(effect, SendMobility):
+            else:
                 carried.append(effect)
         return carried
 

@@ -14,7 +14,7 @@ from mobivpn.clock import Timers, earliest
 from mobivpn.ipsec.minting import RandomBytes
 from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.effects import BindingChanged, Effect, SendMobility
+from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -75,7 +75,7 @@ class CorrespondentNode:
         """Go back to return routability; repeated, it does nothing."""
         self._proofs.key_withdrawn(home_address)
 
-    def forget(self, home_address: IPv6Address, now: float) -> list[Effect]:
+    def forget(self, home_address: IPv6Address, now: float) -> list[CorrespondentEffect]:
         """Drop a binding by this host's own decision; repeated, it does nothing."""
         binding = self._cache.get(home_address)
         if binding is None:
@@ -90,7 +90,7 @@ class CorrespondentNode:
         care_of_address: IPv6Address,
         own_address: IPv6Address,
         now: float,
-    ) -> list[Effect]:
+    ) -> list[CorrespondentEffect]:
         """Answer a packet whose home address option has no binding here (section 9.3.3)."""
         error = BindingError(ErrorStatus.UNKNOWN_BINDING, home_address)
         return self._error(error, own_address, care_of_address, now)
@@ -102,7 +102,7 @@ class CorrespondentNode:
         destination: IPv6Address,
         now: float,
         care_of_address: IPv6Address | None = None,
-    ) -> list[Effect]:
+    ) -> list[CorrespondentEffect]:
         """Take a message; with a home address option, `source` is what stands in it.
 
         `care_of_address` is then where the packet came from, else None.
@@ -125,9 +125,9 @@ class CorrespondentNode:
             case _:
                 return self._drop("not-for-a-correspondent")
 
-    def timer_expired(self, now: float) -> list[Effect]:
+    def timer_expired(self, now: float) -> list[CorrespondentEffect]:
         """Drop the bindings that are over, ask for those that are nearly so."""
-        effects: list[Effect] = []
+        effects: list[CorrespondentEffect] = []
         for old in self._cache.pop_expired(now):
             self._refresh.cancel(old.home_address)
             effects.append(BindingChanged(old.home_address, None, 0, old.own_address))
@@ -137,13 +137,13 @@ class CorrespondentNode:
             effects.append(SendMobility(own, home_address, request, binding.care_of_address))
         return effects
 
-    def _drop(self, reason: str) -> list[Effect]:
+    def _drop(self, reason: str) -> list[CorrespondentEffect]:
         self.dropped[reason] += 1
         return []
 
     def _error(
         self, error: BindingError, source: IPv6Address, destination: IPv6Address, now: float
-    ) -> list[Effect]:
+    ) -> list[CorrespondentEffect]:
         if not is_unicast_routable(destination) or self._errors.allowed_at("error", now) > now:
             return self._drop("error-not-sent")
         self._errors.sent("error", now)
@@ -155,11 +155,11 @@ class CorrespondentNode:
         source: IPv6Address,
         destination: IPv6Address,
         now: float,
-    ) -> list[Effect]:
+    ) -> list[CorrespondentEffect]:
         answer = self._proofs.test(message, source, now)
         return [SendMobility(destination, source, answer, via_home_agent=True)]
 
-    def _update(self, update: ReceivedUpdate, now: float) -> list[Effect]:
+    def _update(self, update: ReceivedUpdate, now: float) -> list[CorrespondentEffect]:
         """Take a binding update (section 9.5.1): first of all, prove it."""
         if not is_unicast_routable(update.home_address):
             return self._drop("bad-home-address")
@@ -204,7 +204,9 @@ class CorrespondentNode:
             return Status.INSUFFICIENT_RESOURCES
         return None
 
-    def _change(self, update: ReceivedUpdate, proof: Proof, now: float) -> list[Effect]:
+    def _change(
+        self, update: ReceivedUpdate, proof: Proof, now: float
+    ) -> list[CorrespondentEffect]:
         home, sequence = update.home_address, update.message.sequence
         self._refresh.cancel(home)
         if update.wanted is None:

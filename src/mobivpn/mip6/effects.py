@@ -74,4 +74,6 @@ class DetectDuplicate:
     home_address: IPv6Address
 
 
-Effect = SendMobility | RegistrationChanged | BindingChanged | DetectDuplicate
+MobileNodeEffect = SendMobility | RegistrationChanged
+CorrespondentEffect = SendMobility | BindingChanged
+HomeAgentEffect = SendMobility | BindingChanged | DetectDuplicate

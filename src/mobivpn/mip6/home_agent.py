@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
+from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, HomeAgentEffect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingUpdate,
@@ -54,7 +54,7 @@ class HomeAgent:
         destination: IPv6Address,
         now: float,
         care_of_address: IPv6Address | None = None,
-    ) -> list[Effect]:
+    ) -> list[HomeAgentEffect]:
         """Take a message; with a home address option, `source` is what stands in it.
 
         `care_of_address` is then where the packet came from, else None.
@@ -69,7 +69,7 @@ class HomeAgent:
 
     def duplicate_detected(
         self, home_address: IPv6Address, duplicate: bool, now: float
-    ) -> list[Effect]:
+    ) -> list[HomeAgentEffect]:
         """Duplicate address detection is over: `duplicate` says whether somebody answered."""
         waiting = self._waiting.pop(home_address, None)
         if waiting is None:
@@ -79,18 +79,18 @@ class HomeAgent:
             return [self._refuse(update, Status.DUPLICATE_ADDRESS_DETECTION_FAILED)]
         return self._accept(update, wanted, now)
 
-    def timer_expired(self, now: float) -> list[Effect]:
+    def timer_expired(self, now: float) -> list[HomeAgentEffect]:
         """Drop the bindings that are over."""
         return [
             BindingChanged(binding.home_address, None, 0, self.address)
             for binding in self._cache.pop_expired(now)
         ]
 
-    def _drop(self, reason: str) -> list[Effect]:
+    def _drop(self, reason: str) -> list[HomeAgentEffect]:
         self.dropped[reason] += 1
         return []
 
-    def _update(self, update: ReceivedUpdate, now: float) -> list[Effect]:
+    def _update(self, update: ReceivedUpdate, now: float) -> list[HomeAgentEffect]:
         """Take a binding update (sections 9.5.1, 10.3.1 and 10.3.2)."""
         message, home = update.message, update.home_address
         if not message.home_registration:
@@ -127,7 +127,7 @@ class HomeAgent:
             return Status.INVALID_CARE_OF_ADDRESS
         return None
 
-    def _delete(self, update: ReceivedUpdate, now: float) -> list[Effect]:
+    def _delete(self, update: ReceivedUpdate, now: float) -> list[HomeAgentEffect]:
         home = update.home_address
         waited = self._waiting.pop(home, None) is not None
         if self._cache.get(home) is None and not waited:
@@ -138,11 +138,13 @@ class HomeAgent:
             self._acknowledge(update, Status.ACCEPTED, 0, update.message.sequence),
         ]
 
-    def _accept(self, update: ReceivedUpdate, wanted: IPv6Address, now: float) -> list[Effect]:
+    def _accept(
+        self, update: ReceivedUpdate, wanted: IPv6Address, now: float
+    ) -> list[HomeAgentEffect]:
         message, home = update.message, update.home_address
         granted_s = whole_lifetime_s(min(message.lifetime_s, self.settings.longest_lifetime_s))
         self._cache.put(Binding(home, wanted, self.address, now + granted_s, message.sequence))
-        effects: list[Effect] = [BindingChanged(home, wanted, granted_s, self.address)]
+        effects: list[HomeAgentEffect] = [BindingChanged(home, wanted, granted_s, self.address)]
         if message.acknowledge:
             effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, message.sequence))
         return effects

@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 
 from mobivpn.ipsec.minting import RandomBytes
 from mobivpn.mip6.binding_update_list import BindingUpdateList, Entry, Timer
-from mobivpn.mip6.effects import Effect, RegistrationChanged
+from mobivpn.mip6.effects import MobileNodeEffect, RegistrationChanged
 from mobivpn.mip6.messages import (
     EXPIRED_NONCE_STATUSES,
     BindingAcknowledgement,
@@ -78,7 +78,7 @@ class MobileNode:
 
     def care_of_address_changed(
         self, care_of_address: IPv6Address | None, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         """Tell everybody of a new care-of address, which is settled; None says that there is none.
 
         The home agent comes first, then peers with IPsec, then correspondents.
@@ -93,7 +93,9 @@ class MobileNode:
             for effect in self._attach(entry, now)
         ]
 
-    def register(self, peer: IPv6Address, authorisation: Authorisation, now: float) -> list[Effect]:
+    def register(
+        self, peer: IPv6Address, authorisation: Authorisation, now: float
+    ) -> list[MobileNodeEffect]:
         """Register at `peer`, now and after every movement; begin anew what has failed."""
         key = self._key(peer)
         old = self._list.get(key)
@@ -110,7 +112,7 @@ class MobileNode:
             entry.routability = old.routability
         return self._attach(entry, now)
 
-    def deregister(self, peer: IPv6Address, now: float) -> list[Effect]:
+    def deregister(self, peer: IPv6Address, now: float) -> list[MobileNodeEffect]:
         """End a registration by an update of lifetime 0, sent until it is acknowledged.
 
         Without a care-of address the node is at home: the update comes from the home address.
@@ -124,7 +126,7 @@ class MobileNode:
 
     def deregister_inside(
         self, peer: IPv6Address, home_address: IPv6Address, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         """Tell `peer` from another home address, over IPsec, that the node is at home there.
 
         A registration of its own: nothing but an update of lifetime 0.
@@ -134,7 +136,9 @@ class MobileNode:
             return []
         return self._delete(self._list.add(key, PROTECTED, 0), now)
 
-    def forget(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> list[Effect]:
+    def forget(
+        self, peer: IPv6Address, home_address: IPv6Address | None = None
+    ) -> list[MobileNodeEffect]:
         """Drop a registration without a word to the peer; repeated, it does nothing."""
         entry = self._list.remove(self._key(peer, home_address))
         if entry is None:
@@ -143,12 +147,12 @@ class MobileNode:
         entry.phase = Phase.IDLE
         return [self._changed(entry)]
 
-    def peer_moved(self, peer: IPv6Address, now: float) -> list[Effect]:
+    def peer_moved(self, peer: IPv6Address, now: float) -> list[MobileNodeEffect]:
         """The peer has told its new care-of address: send again what was perhaps lost to the old.
 
         To be called when this host's binding of the peer gets another care-of address.
         """
-        effects: list[Effect] = []
+        effects: list[MobileNodeEffect] = []
         for entry in self._list.to_peer(peer):
             waiting = [timer for timer in SENDING if self._transmission.is_waiting(entry, timer)]
             entry.sent.clear()
@@ -158,7 +162,7 @@ class MobileNode:
 
     def message_received(
         self, message: Message, source: IPv6Address, destination: IPv6Address, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         """Take a message from a peer; `source` is its home address where it has one."""
         match message:
             case HomeTest():
@@ -174,9 +178,9 @@ class MobileNode:
             case _:
                 return self._drop("not-for-a-mobile-node")
 
-    def timer_expired(self, now: float) -> list[Effect]:
+    def timer_expired(self, now: float) -> list[MobileNodeEffect]:
         """Send again, refresh or give up what is due at `now`."""
-        effects: list[Effect] = []
+        effects: list[MobileNodeEffect] = []
         while (due := self._transmission.pop_next(now)) is not None:
             entry, timer = due
             match timer:
@@ -191,7 +195,7 @@ class MobileNode:
     def _key(self, peer: IPv6Address, home_address: IPv6Address | None = None) -> RegistrationKey:
         return RegistrationKey(home_address or self.home_address, peer)
 
-    def _drop(self, reason: str) -> list[Effect]:
+    def _drop(self, reason: str) -> list[MobileNodeEffect]:
         self.dropped[reason] += 1
         return []
 
@@ -207,7 +211,7 @@ class MobileNode:
 
     # Beginning
 
-    def _attach(self, entry: Entry, now: float) -> list[Effect]:
+    def _attach(self, entry: Entry, now: float) -> list[MobileNodeEffect]:
         """Begin anew from the present care-of address."""
         entry.care_of_address = self.care_of_address
         entry.routability.forget(Test.CARE_OF)
@@ -219,11 +223,11 @@ class MobileNode:
         entry.advance(given)
         return self._begin(entry, now)
 
-    def _delete(self, entry: Entry, now: float) -> list[Effect]:
+    def _delete(self, entry: Entry, now: float) -> list[MobileNodeEffect]:
         entry.advance(Input.WITHDRAWN)
         return self._begin(entry, now)
 
-    def _begin(self, entry: Entry, now: float, reason: str | None = None) -> list[Effect]:
+    def _begin(self, entry: Entry, now: float, reason: str | None = None) -> list[MobileNodeEffect]:
         """Start what the phase is for; nothing that was under way is wanted any more."""
         self._transmission.stop(entry, *SENDING, Timer.REFRESH)
         entry.begin()
@@ -233,7 +237,9 @@ class MobileNode:
             return [self._changed(entry, reason), *self._proceed(entry, now)]
         return self._proceed(entry, now, reason)
 
-    def _proceed(self, entry: Entry, now: float, reason: str | None = None) -> list[Effect]:
+    def _proceed(
+        self, entry: Entry, now: float, reason: str | None = None
+    ) -> list[MobileNodeEffect]:
         """Ask for the tokens that are missing, or send the update."""
         missing = entry.missing_tests(now)
         if not missing:
@@ -251,11 +257,11 @@ class MobileNode:
             for effect in self._transmission.send(entry, timer, now)
         ]
 
-    def _refresh(self, entry: Entry, now: float) -> list[Effect]:
+    def _refresh(self, entry: Entry, now: float) -> list[MobileNodeEffect]:
         entry.advance(Input.REFRESH_DUE)
         return self._begin(entry, now)
 
-    def _unbound(self, entry: Entry, now: float, reason: str) -> list[Effect]:
+    def _unbound(self, entry: Entry, now: float, reason: str) -> list[MobileNodeEffect]:
         """The peer has no binding (any more): what is under way becomes a first registration."""
         entry.bound_until = None
         before = entry.phase
@@ -267,7 +273,7 @@ class MobileNode:
             return self._begin(entry, now, reason)
         return [self._changed(entry, reason)]
 
-    def _resend(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
+    def _resend(self, entry: Entry, timer: Timer, now: float) -> list[MobileNodeEffect]:
         if self._transmission.exhausted(entry, timer):
             return self._end(entry, Input.UNANSWERED, "unanswered")
         if timer is Timer.UPDATE and entry.missing_tests(now):
@@ -283,7 +289,7 @@ class MobileNode:
         source: IPv6Address,
         destination: IPv6Address,
         now: float,
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         test = Test.HOME if isinstance(message, HomeTest) else Test.CARE_OF
         for entry in self._list.to_peer(source):
             address = entry.key.home_address if test is Test.HOME else entry.care_of_address
@@ -293,7 +299,7 @@ class MobileNode:
 
     def _token_received(
         self, entry: Entry, message: HomeTest | CareOfTest, test: Test, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         if not entry.routability.accept(message):
             return self._drop("unknown-cookie")
         if entry.phase not in _TESTING:
@@ -308,7 +314,7 @@ class MobileNode:
         source: IPv6Address,
         destination: IPv6Address,
         now: float,
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         entry = self._list.get(RegistrationKey(destination, source))
         if entry is None:
             return self._drop("unknown-peer")
@@ -337,7 +343,7 @@ class MobileNode:
 
     def _accepted(
         self, entry: Entry, sent_at: float, granted_s: int, advice_s: int | None, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         moved = entry.phase in (Phase.UPDATING, Phase.MOVING)
         entry.advance(Input.ACCEPTED)
         self._transmission.stop(entry, *SENDING)
@@ -349,14 +355,14 @@ class MobileNode:
             refresh_after_s = min(refresh_after_s, advice_s)
         self._transmission.set(entry, Timer.REFRESH, sent_at + refresh_after_s)
         self._transmission.set(entry, Timer.EXPIRY, entry.bound_until)
-        effects: list[Effect] = [self._changed(entry)]
+        effects: list[MobileNodeEffect] = [self._changed(entry)]
         if entry.is_home_registration and moved:
             effects += self._home_tests_again(now)
         return effects
 
-    def _home_tests_again(self, now: float) -> list[Effect]:
+    def _home_tests_again(self, now: float) -> list[MobileNodeEffect]:
         """The home agent may have dropped what came before it knew the new care-of address."""
-        effects: list[Effect] = []
+        effects: list[MobileNodeEffect] = []
         for entry in self._list:
             if self._transmission.is_waiting(entry, Timer.HOME_TEST):
                 del entry.sent[Timer.HOME_TEST]
@@ -365,7 +371,7 @@ class MobileNode:
 
     def _sequence_refused(
         self, entry: Entry, message: BindingAcknowledgement, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         """The peer has seen a greater number, perhaps in a former life of this node."""
         if not any(entry.authenticates(message, u) for u in entry.outstanding.values()):
             return self._drop("bad-authenticator")
@@ -375,7 +381,7 @@ class MobileNode:
         self._list.peer_is_at(entry.key, message.sequence)
         return self._resend(entry, Timer.UPDATE, now)
 
-    def _nonces_refused(self, entry: Entry, status: int, now: float) -> list[Effect]:
+    def _nonces_refused(self, entry: Entry, status: int, now: float) -> list[MobileNodeEffect]:
         if status != Status.EXPIRED_CARE_OF_NONCE_INDEX:
             entry.routability.forget(Test.HOME)
         if status != Status.EXPIRED_HOME_NONCE_INDEX:
@@ -385,7 +391,7 @@ class MobileNode:
         entry.advance(Input.UNAUTHORISED)
         return self._begin(entry, now, f"status-{status}")
 
-    def _end(self, entry: Entry, given: Input, reason: str | None) -> list[Effect]:
+    def _end(self, entry: Entry, given: Input, reason: str | None) -> list[MobileNodeEffect]:
         entry.advance(given)
         self._transmission.stop(entry, *SENDING, Timer.REFRESH)
         entry.begin()
@@ -398,7 +404,7 @@ class MobileNode:
 
     def _refresh_requested(
         self, source: IPv6Address, destination: IPv6Address, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         entry = self._list.get(RegistrationKey(destination, source))
         if entry is None:
             return self._drop("unknown-peer")
@@ -408,7 +414,7 @@ class MobileNode:
 
     def _error_received(
         self, message: BindingError, source: IPv6Address, destination: IPv6Address, now: float
-    ) -> list[Effect]:
+    ) -> list[MobileNodeEffect]:
         entry = self._list.get(self._key(source))
         if entry is None or destination not in (self.home_address, entry.care_of_address):
             return self._drop("unknown-peer")

@@ -11,16 +11,19 @@ from mobivpn.mip6.registration import Authorisation, IpsecAuthorisation
 class MobileNodeSettings:
     """Lifetimes to ask for (s), and how long to go on.
 
-    `attempts` bounds the sendings of one message to a correspondent, and of a deletion; home agents
-    and IPsec peers are asked without end. A binding is refreshed after `refresh_fraction` of its
-    lifetime. `update_twice` sends the first update after a movement by the peer's home agent as
-    well, so that two nodes that move in the same instant need no retransmission to find each other.
+    `attempts` bounds the sendings of one message to a correspondent; without, it is asked without
+    end like home agents and IPsec peers, at MAX_BINDACK_TIMEOUT in the end (RFC 6275 section 11.8).
+    `deletion_attempts` bounds those of a deletion. A binding is refreshed after `refresh_fraction`
+    of its lifetime. `update_twice` sends the first update after a movement by the peer's home agent
+    as well, so that two nodes that move in the same instant need no retransmission to find each
+    other.
     """
 
     home_lifetime_s: int = 600
     protected_lifetime_s: int = 600
     correspondent_lifetime_s: int = MAX_RR_BINDING_LIFETIME_S
-    attempts: int = 7
+    attempts: int | None = None
+    deletion_attempts: int = 7
     refresh_fraction: float = 0.8
     update_twice: bool = False
 

@@ -13,7 +13,7 @@ from mobivpn.mip6.constants import (
     INITIAL_BINDACK_TIMEOUT_S,
     MAX_BINDACK_TIMEOUT_S,
 )
-from mobivpn.mip6.effects import Effect, SendMobility
+from mobivpn.mip6.effects import MobileNodeEffect, SendMobility
 from mobivpn.mip6.rate_limit import RateLimit
 from mobivpn.mip6.registration import IpsecAuthorisation, Phase, RegistrationKey
 from mobivpn.mip6.return_routability import Test
@@ -63,7 +63,7 @@ class Transmission:
         """Tell whether a message was sent as often as is sensible."""
         return self._backoff(entry).exhausted(entry.sent[timer])
 
-    def send(self, entry: Entry, timer: Timer, now: float) -> list[Effect]:
+    def send(self, entry: Entry, timer: Timer, now: float) -> list[MobileNodeEffect]:
         """Send a message now, or as soon as MAX_UPDATE_RATE allows."""
         kind = (entry.key, timer)
         allowed_at = self._limit.allowed_at(kind, now)
@@ -76,7 +76,7 @@ class Transmission:
         if timer is not Timer.UPDATE:
             return [self._test(entry, _TEST_BY_TIMER[timer], now)]
         again = entry.sent[timer] > 1
-        effects: list[Effect] = [self._update(entry, now, via_home_agent=again)]
+        effects: list[MobileNodeEffect] = [self._update(entry, now, via_home_agent=again)]
         if (
             self.settings.update_twice
             and entry.phase is Phase.MOVING
@@ -90,11 +90,16 @@ class Transmission:
 
     def _backoff(self, entry: Entry) -> Backoff:
         first = entry.is_home_registration and entry.phase is Phase.UPDATING
-        endless = isinstance(entry.authorisation, IpsecAuthorisation) and not entry.is_deletion
+        if entry.is_deletion:
+            attempts = self.settings.deletion_attempts
+        elif isinstance(entry.authorisation, IpsecAuthorisation):
+            attempts = None
+        else:
+            attempts = self.settings.attempts
         return Backoff(
             INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION_S if first else INITIAL_BINDACK_TIMEOUT_S,
             MAX_BINDACK_TIMEOUT_S,
-            None if endless else self.settings.attempts,
+            attempts,
         )
 
     def _test(self, entry: Entry, test: Test, now: float) -> SendMobility:

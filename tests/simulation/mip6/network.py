@@ -14,7 +14,13 @@ from itertools import count
 
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import BindingChanged, Effect, RegistrationChanged, SendMobility
+from mobivpn.mip6.effects import (
+    BindingChanged,
+    HomeAgentEffect,
+    MobileNodeEffect,
+    RegistrationChanged,
+    SendMobility,
+)
 from mobivpn.mip6.home_agent import HomeAgent
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, MessageType
 from mobivpn.mip6.mobile_node import MobileNode
@@ -73,7 +79,7 @@ class Host:
     def cores(self) -> list[MobileNode | CorrespondentNode | HomeAgent]:
         return [core for core in (self.mobile, self.correspondent, self.home_agent) if core]
 
-    def carry_out(self, effects: Sequence[Effect]) -> None:
+    def carry_out(self, effects: Sequence[MobileNodeEffect | HomeAgentEffect]) -> None:
         for effect in effects:
             if isinstance(effect, SendMobility):
                 self.network.send(self, effect)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mobivpn.mip6 import codec, keygen
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import BindingChanged, Effect, SendMobility
+from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -82,11 +82,11 @@ def receive(
     *,
     home: IPv6Address = PEER,
     care_of: IPv6Address | None = HERE,
-) -> list[Effect]:
+) -> list[CorrespondentEffect]:
     return node.message_received(update, home, ME, now, care_of_address=care_of)
 
 
-def status_of(effects: Sequence[Effect]) -> int | None:
+def status_of(effects: Sequence[CorrespondentEffect]) -> int | None:
     for effect in effects:
         if isinstance(effect, SendMobility) and isinstance(effect.message, BindingAcknowledgement):
             return effect.message.status

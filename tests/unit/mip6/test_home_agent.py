@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, Effect, SendMobility
+from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, HomeAgentEffect, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
@@ -43,11 +43,11 @@ def receive(
     *,
     home: IPv6Address = NODE,
     care_of: IPv6Address | None = HERE,
-) -> list[Effect]:
+) -> list[HomeAgentEffect]:
     return home_agent.message_received(message, home, AGENT, now, care_of_address=care_of)
 
 
-def answer(effects: Sequence[Effect]) -> BindingAcknowledgement:
+def answer(effects: Sequence[HomeAgentEffect]) -> BindingAcknowledgement:
     (sent,) = (effect for effect in effects if isinstance(effect, SendMobility))
     assert isinstance(sent.message, BindingAcknowledgement)
     return sent.message

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.mip6 import codec, keygen
-from mobivpn.mip6.effects import Effect, RegistrationChanged, SendMobility
+from mobivpn.mip6.effects import MobileNodeEffect, RegistrationChanged, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -63,29 +63,29 @@ def node_outside(**settings: object) -> MobileNode:
     return mobile
 
 
-def sends(effects: Sequence[Effect]) -> list[SendMobility]:
+def sends(effects: Sequence[MobileNodeEffect]) -> list[SendMobility]:
     return [effect for effect in effects if isinstance(effect, SendMobility)]
 
 
-def messages(effects: Sequence[Effect]) -> list[SentMessage]:
+def messages(effects: Sequence[MobileNodeEffect]) -> list[SentMessage]:
     return [effect.message for effect in sends(effects)]
 
 
-def changes(effects: Sequence[Effect]) -> list[Phase]:
+def changes(effects: Sequence[MobileNodeEffect]) -> list[Phase]:
     return [effect.phase for effect in effects if isinstance(effect, RegistrationChanged)]
 
 
-def updates(effects: Sequence[Effect]) -> list[BindingUpdate]:
+def updates(effects: Sequence[MobileNodeEffect]) -> list[BindingUpdate]:
     return [message for message in messages(effects) if isinstance(message, BindingUpdate)]
 
 
 def answer(
     mobile: MobileNode,
-    effects: Sequence[Effect],
+    effects: Sequence[MobileNodeEffect],
     now: float,
     test: type[HomeTestInit | CareOfTestInit],
     index: int = 1,
-) -> list[Effect]:
+) -> list[MobileNodeEffect]:
     """Answer the last test of a kind that is among the effects."""
     (*_, sent) = (effect for effect in sends(effects) if isinstance(effect.message, test))
     assert isinstance(sent.message, HomeTestInit | CareOfTestInit)
@@ -97,7 +97,9 @@ def answer(
     return mobile.message_received(reply, sent.destination, sent.source, now)
 
 
-def pass_tests(mobile: MobileNode, effects: Sequence[Effect], now: float) -> list[Effect]:
+def pass_tests(
+    mobile: MobileNode, effects: Sequence[MobileNodeEffect], now: float
+) -> list[MobileNodeEffect]:
     answer(mobile, effects, now, HomeTestInit)
     return answer(mobile, effects, now, CareOfTestInit)
 
@@ -112,7 +114,7 @@ def acknowledge(
     care_of: IPv6Address = HERE,
     key: bytes | None = None,
     **fields: object,
-) -> list[Effect]:
+) -> list[MobileNodeEffect]:
     """Answer an update as the peer would, with `key` made into an authenticator."""
     message = BindingAcknowledgement(Status.ACCEPTED, update.sequence, update.lifetime_s)
     message = replace(message, **fields)  # type: ignore[arg-type]
@@ -627,7 +629,7 @@ def test_a_deletion_that_the_home_agent_has_carried_out_before_is_done():
 
 
 def test_a_deletion_that_is_never_answered_is_given_up():
-    mobile = registered(PROTECTED, GATEWAY, attempts=2)
+    mobile = registered(PROTECTED, GATEWAY, deletion_attempts=2)
     mobile.deregister(GATEWAY, 1.0)
     mobile.timer_expired(2.0)
     assert changes(mobile.timer_expired(4.0)) == [Phase.IDLE]
@@ -816,7 +818,7 @@ strange_messages = st.one_of(
 )
 
 
-def cause(mobile: MobileNode, now: float, data: st.DataObject) -> list[Effect]:
+def cause(mobile: MobileNode, now: float, data: st.DataObject) -> list[MobileNodeEffect]:
     """Let anything happen to the node."""
     peer = data.draw(st.sampled_from([HOME_AGENT, GATEWAY, PEER, STRANGER]))
     match data.draw(
@@ -839,8 +841,10 @@ def cause(mobile: MobileNode, now: float, data: st.DataObject) -> list[Effect]:
             return mobile.message_received(data.draw(strange_messages), peer, own, now)
 
 
-def answer_tests(mobile: MobileNode, effects: Sequence[Effect], now: float) -> list[Effect]:
-    answers: list[Effect] = []
+def answer_tests(
+    mobile: MobileNode, effects: Sequence[MobileNodeEffect], now: float
+) -> list[MobileNodeEffect]:
+    answers: list[MobileNodeEffect] = []
     for sent in sends(effects):
         if isinstance(sent.message, HomeTestInit | CareOfTestInit):
             kind = HomeTest if isinstance(sent.message, HomeTestInit) else CareOfTest
