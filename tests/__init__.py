@@ -1,0 +1,1 @@
+"""Tests, by what they need: nothing (unit, simulation), tools (edges, interop), the lab."""

@@ -1,0 +1,337 @@
+"""What Linux does with SAD, SPD, bindings and routes, as far as the testbed's hosts depend on it.
+
+It interprets the entries that the cores ask for, as `net/xfrm` would: policies in the order of
+their precedence, templates inside out, inbound packets checked against the policy that fits them.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address
+from itertools import count
+
+from mobivpn.host.network import Address, NextHop, Route, Tunnel
+from mobivpn.ipsec.databases import Change, Entry, Put
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    PolicyAction,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+    Template,
+)
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import Mode, SecurityAssociation, Spi
+from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, TrafficSelector, host
+
+IPPROTO_UDP = 17
+IPPROTO_IPV6 = 41
+
+_number = count()
+
+
+@dataclass(frozen=True)
+class Datagram:
+    """What is in the innermost packet."""
+
+    protocol: int
+    body: object
+    mobility_type: int | None = None
+
+
+@dataclass(frozen=True)
+class Esp:
+    """One packet of an association; `number` makes a copy of it recognisable."""
+
+    association: SecurityAssociation
+    content: "Content"
+    number: int = field(default_factory=lambda: next(_number))
+
+
+@dataclass(frozen=True)
+class Packet:
+    """An IPv6 packet; with a home address option, with a type 2 routing header, or without."""
+
+    source: IPv6Address
+    destination: IPv6Address
+    content: "Content"
+    home_address: IPv6Address | None = None
+    final: IPv6Address | None = None
+
+    @property
+    def protocol(self) -> int:
+        match self.content:
+            case Datagram(protocol):
+                return protocol
+            case Esp():
+                return IPPROTO_ESP
+            case Packet():
+                return IPPROTO_IPV6
+
+
+Content = Datagram | Esp | Packet
+
+
+@dataclass(frozen=True)
+class Received:
+    """What is left of a packet when all that was meant for this host has been taken off."""
+
+    packet: Packet
+    care_of_address: IPv6Address | None = None
+    path: tuple[SecurityAssociation, ...] = ()
+
+
+@dataclass
+class Kernel:
+    """The databases of one host; `fixed` are addresses that nobody has to ask for."""
+
+    fixed: frozenset[IPv6Address] = frozenset()
+    carrier: bool = True
+    used: Counter[Spi] = field(default_factory=Counter[Spi])
+    refused: list[Entry] = field(default_factory=list[Entry])
+    dropped: Counter[str] = field(default_factory=Counter[str])
+    _entries: dict[Hashable, Entry] = field(default_factory=dict[Hashable, Entry])
+    _policies: list[SecurityPolicy] = field(default_factory=list[SecurityPolicy])
+    _addresses: set[IPv6Address] = field(default_factory=set[IPv6Address])
+    _seen: set[int] = field(default_factory=set[int])
+
+    # Entries
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Take changes; a next hop or a route through one needs a carrier."""
+        for change in changes:
+            entry = change.entry
+            if not isinstance(change, Put):
+                self._entries.pop(entry.identity, None)
+            elif not self.carrier and self._needs_carrier(entry):
+                self.refused.append(entry)
+            else:
+                self._entries[entry.identity] = entry
+        held = self._entries.values()
+        policies = (entry for entry in held if isinstance(entry, SecurityPolicy))
+        self._policies = sorted(policies, key=lambda policy: policy.precedence)
+        self._addresses = {entry.address for entry in held if isinstance(entry, Address)}
+
+    def carrier_lost(self) -> None:
+        """Drop the next hop objects, and with them their routes."""
+        self.carrier = False
+        for entry in tuple(self._entries.values()):
+            if self._needs_carrier(entry):
+                del self._entries[entry.identity]
+
+    def _needs_carrier(self, entry: Entry) -> bool:
+        return isinstance(entry, NextHop) or (
+            isinstance(entry, Route) and entry.next_hop is not None
+        )
+
+    def holds(self, entry: Entry) -> bool:
+        return self._entries.get(entry.identity) == entry
+
+    def has_address(self, address: IPv6Address) -> bool:
+        return address in self.fixed or address in self._addresses
+
+    def next_hops(self) -> Iterator[NextHop]:
+        return (e for e in self._entries.values() if isinstance(e, NextHop))
+
+    def tunnels(self) -> Iterator[Tunnel]:
+        return (e for e in self._entries.values() if isinstance(e, Tunnel))
+
+    def route_to(self, address: IPv6Address, table: int) -> Route | None:
+        """Return the route of one host in a table, if there is one."""
+        routes = (e for e in self._entries.values() if isinstance(e, Route) and e.table == table)
+        return next((route for route in routes if route.prefix == host(address)), None)
+
+    # Out
+
+    def policy_out(
+        self, packet: Packet, device: str | None = None, mark: int = 0
+    ) -> SecurityPolicy | None:
+        return next(
+            (
+                policy
+                for policy in self._policies
+                if policy.direction is Direction.OUTBOUND
+                and policy.device in (None, device)
+                and policy.mark in (None, mark)
+                and _matches(policy.selector, packet.source, packet.destination, packet)
+            ),
+            None,
+        )
+
+    def protect(self, packet: Packet, device: str | None = None, mark: int = 0) -> Packet | None:
+        """Return what leaves the host in place of a packet of its own; None if it is dropped."""
+        policy = self.policy_out(packet, device, mark)
+        if policy is None or policy.action is PolicyAction.BYPASS:
+            return packet
+        if policy.action is PolicyAction.DISCARD:
+            return self._drop("policy out")
+        ends = packet.source, packet.destination
+        for template in policy.templates:
+            if isinstance(template, EspTemplate):
+                sealed = self._seal(packet, template)
+                if sealed is None:
+                    return self._drop("no SA")
+                packet = sealed
+                if template.mode is Mode.TUNNEL:
+                    ends = template.source, template.destination
+            else:
+                packet = self._extend(packet, template, *ends)
+        return packet
+
+    def _seal(self, packet: Packet, template: EspTemplate) -> Packet | None:
+        for sa in self._entries.values():
+            if (
+                isinstance(sa, SecurityAssociation)
+                and (sa.source, sa.destination) == (template.source, template.destination)
+                and sa.reqid == template.reqid
+                and sa.mode is template.mode
+            ):
+                self.used[sa.spi] += 1
+                if template.mode is Mode.TUNNEL:
+                    return Packet(sa.source, sa.destination, Esp(sa, packet))
+                return replace(packet, content=Esp(sa, packet.content))
+        return None
+
+    def _extend(
+        self, packet: Packet, template: Template, source: IPv6Address, destination: IPv6Address
+    ) -> Packet:
+        routing = isinstance(template, RoutingHeaderTemplate)
+        extension = Extension.ROUTING_HEADER if routing else Extension.HOME_ADDRESS_OPTION
+        binding = self._entries.get((extension, source, destination))
+        if not isinstance(binding, RouteOptimisation):
+            return packet
+        if routing:
+            return replace(packet, destination=binding.care_of_address, final=destination)
+        return replace(packet, source=binding.care_of_address, home_address=source)
+
+    # In
+
+    def receive(self, packet: Packet) -> Received | None:
+        """Take off what is meant for this host; the policies are another step."""
+        received = Received(packet)
+        while self.has_address(received.packet.destination):
+            inner = self._inner(received)
+            if inner is None or inner == received:
+                return inner
+            received = inner
+        return received
+
+    def _inner(self, received: Received) -> Received | None:
+        packet = received.packet
+        if packet.final is not None:
+            if not self._bound(Extension.ROUTING_HEADER, packet.source, packet.final, packet):
+                return self._drop("routing header")
+            return replace(received, packet=replace(packet, destination=packet.final, final=None))
+        if packet.home_address is not None:
+            source, own = packet.home_address, packet.destination
+            if not self._bound(Extension.HOME_ADDRESS_OPTION, source, own, packet):
+                return self._drop("home address option")
+            inner = replace(packet, source=source, home_address=None)
+            return replace(received, packet=inner, care_of_address=packet.source)
+        match packet.content:
+            case Esp(sa, content, number):
+                if not self.holds(sa) or sa.destination != packet.destination:
+                    return self._drop("unknown SA")
+                if number in self._seen:
+                    return self._drop("replay")
+                self._seen.add(number)
+                self.used[sa.spi] += 1
+                inner = content if isinstance(content, Packet) else replace(packet, content=content)
+                return replace(received, packet=inner, path=(*received.path, sa))
+            case Packet() as inner:
+                ends = packet.destination, packet.source
+                if all((tunnel.local, tunnel.remote) != ends for tunnel in self.tunnels()):
+                    return self._drop("unknown tunnel")
+                return Received(inner)
+            case Datagram():
+                return received
+
+    def _bound(
+        self, extension: Extension, source: IPv6Address, own: IPv6Address, packet: Packet
+    ) -> bool:
+        for entry in (
+            self._entries.get((extension, source, own)),
+            self._entries.get((extension, ANY, own)),
+        ):
+            if isinstance(entry, RouteOptimisation):
+                here = packet.destination if packet.final is not None else packet.source
+                if entry.care_of_address in (ANY, here):
+                    return True
+        return False
+
+    def admits(
+        self, received: Received, direction: Direction = Direction.INBOUND, device: str = ""
+    ) -> bool:
+        """Tell whether the policies let in what was received, as it was protected."""
+        packet = received.packet
+        policy = next(
+            (
+                policy
+                for policy in self._policies
+                if policy.direction is direction
+                and policy.device in (None, device)
+                and _matches(
+                    policy.selector, packet.destination, packet.source, packet, typed=False
+                )
+            ),
+            None,
+        )
+        left = list(received.path)
+        for sa in left:
+            if not _may_carry(sa, packet):
+                return self._refuse("SA selector")
+        if policy is not None and policy.action is PolicyAction.DISCARD:
+            return self._refuse("policy in")
+        for template in policy.templates if policy is not None else ():
+            if isinstance(template, EspTemplate):
+                fitting = next((sa for sa in left if _fits(sa, template)), None)
+                if fitting is not None:
+                    left.remove(fitting)
+                elif not template.optional:
+                    return self._refuse("unprotected")
+        if any(sa.mode is Mode.TUNNEL for sa in left):
+            return self._refuse("protected otherwise")
+        return True
+
+    def _drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+
+    def _refuse(self, reason: str) -> bool:
+        self.dropped[reason] += 1
+        return False
+
+
+def _matches(
+    selector: TrafficSelector,
+    local: IPv6Address,
+    remote: IPv6Address,
+    packet: Packet,
+    *,
+    typed: bool = True,
+) -> bool:
+    if local not in selector.local_prefix or remote not in selector.remote_prefix:
+        return False
+    if selector.inner_protocol is None:
+        return True
+    if selector.inner_protocol != packet.protocol:
+        return False
+    if selector.mobility_type is None or not typed or packet.protocol != IPPROTO_MH:
+        return True
+    return isinstance(packet.content, Datagram) and (
+        packet.content.mobility_type == selector.mobility_type
+    )
+
+
+def _may_carry(sa: SecurityAssociation, inner: Packet) -> bool:
+    if sa.inner_source is None or sa.inner_destination is None:
+        return True
+    return inner.source in sa.inner_source and inner.destination in sa.inner_destination
+
+
+def _fits(sa: SecurityAssociation, template: EspTemplate) -> bool:
+    return (
+        template.reqid in (None, sa.reqid)
+        and template.mode is sa.mode
+        # Where a tunnel ends here was settled when the SA was found.
+        and (sa.mode is Mode.TRANSPORT or template.source in (ANY, sa.source))
+    )

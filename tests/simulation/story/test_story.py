@@ -1,0 +1,206 @@
+"""Figure 2 of the seed from the cores of all roles, from leaving the LAN to coming home.
+
+That nothing leaves in clear is held for every packet, by the world itself.
+"""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobivpn.host.plan import NodeIdentity
+from tests.simulation.story.world import DELAY_S, LAN, Faults, World
+from tests.support.company import MN1, MN2, MN3
+
+SETTLED_S = 2.5
+"""From a move until nothing of it is left, without faults."""
+UNDER_WAY_S = 0.5
+WALK = (
+    (MN2, "cell", "sg"),
+    (MN1, "wifi1", ""),
+    (MN1, "wifi2", ""),
+    (MN2, "wifi1", ""),
+    (MN1, LAN, "sg"),
+    (MN2, LAN, ""),
+)
+"""Who moves, where to, and whom packets pass when all has settled: nobody, or sg."""
+
+
+def talking(world: World, until: float = 1e9, every_s: float = 0.05) -> World:
+    """Let MN1 and MN2 talk inside for a second."""
+    world.run_until(0.5)
+    world.talk(MN1, MN2, until, every_s)
+    world.run_until(1.0)
+    return world
+
+
+def move(world: World, node: NodeIdentity, network: str) -> float:
+    """Move a node, let all settle, and return when it was."""
+    moved_at = world.now
+    world.move(node, network)
+    world.run_until(moved_at + SETTLED_S)
+    return moved_at
+
+
+def both_outside(world: World) -> float:
+    """Let figure 2 happen; return when the second node left."""
+    move(talking(world), MN2, "cell")
+    return move(world, MN1, "wifi1")
+
+
+def calm_paths(world: World, for_s: float = 2.0) -> set[str]:
+    """Return the paths of all packets from now on, those with a fault among them."""
+    since = world.now
+    world.run_until(since + for_s + UNDER_WAY_S)
+    return set(world.paths(since, since + for_s))
+
+
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.001, 0.05])
+def test_the_whole_walk(agent_delay_s: float):
+    world = talking(World(faults=Faults(agent_delay_s=agent_delay_s)))
+    assert calm_paths(world) == {""}
+    for node, network, path in WALK:
+        move(world, node, network)
+        assert calm_paths(world) == {path}, (node.name, network)
+    assert world.outside_packets > 0
+    assert world.stored == {}
+    assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+def test_the_switch_to_the_direct_path_loses_and_doubles_nothing():
+    world = World()
+    left_at = both_outside(world)
+    world.run_until(world.now + UNDER_WAY_S)
+    probes = [p for p in world.probes if left_at + 0.1 <= p.sent_at < left_at + SETTLED_S]
+    assert len(probes) > 90
+    assert [len(probe.arrived_at) for probe in probes] == [1] * len(probes)
+
+
+def test_packets_go_through_the_gateway_then_the_home_agents_then_directly():
+    world = World()
+    left_at = both_outside(world)
+    for source in (MN1, MN2):
+        sent = [p for p in world.probes if p.source is source and p.sent_at >= left_at + 0.1]
+        paths = [p.path for p in sent if p.arrived_at]
+        changes = [paths[0], *(b for a, b in pairwise(paths) if a != b)]
+        assert changes == ["sg-sg", "ha", ""]  # hairpin, then 214 and 216, then 220
+
+
+def test_numerals_come_in_the_order_of_figure_2():
+    world = World()
+    left_at = both_outside(world)
+    assert [
+        (record.numeral, record.event)
+        for at, _, record in world.records
+        if record.numeral is not None and at >= left_at
+    ] == [
+        ("202", "sg_mn_external"),
+        ("202", "sg_session_detected"),
+        ("206", "vcm_offer_sent"),
+        ("210", "vcm_offer_sent"),
+        ("212", "vcm_offer_accepted"),
+        ("212", "vcm_acceptance_forwarded"),
+        ("208", "vcm_offer_accepted"),
+        ("208", "vcm_acceptance_forwarded"),
+        ("218", "binding"),
+        ("218", "binding"),
+        ("218", "binding"),
+        ("218", "binding"),
+    ]
+
+
+def test_a_handover_while_direct_loses_nothing_once_each_end_knows_where_the_other_is():
+    world = World()
+    both_outside(world)
+    moved_at = move(world, MN1, "wifi2")
+    world.run_until(world.now + UNDER_WAY_S)
+    known_at = {(name, record.event): at for at, name, record in world.records if at > moved_at}
+    for source, known in ((MN1, ("mn1", "care_of_address")), (MN2, ("mn2", "binding"))):
+        probes = [
+            p
+            for p in world.probes
+            if p.source is source and moved_at - 1 < p.sent_at < moved_at + SETTLED_S
+        ]
+        lost = [p.sent_at for p in probes if p.path == "lost"]
+        assert lost
+        assert min(lost) > moved_at - DELAY_S["cell"] - DELAY_S["wifi1"]
+        assert max(lost) <= known_at[known]
+
+
+def test_both_ends_may_move_at_once():
+    world = World()
+    both_outside(world)
+    world.move(MN1, "wifi2")
+    world.move(MN2, "wifi1")
+    world.run_until(world.now + SETTLED_S)
+    assert calm_paths(world) == {""}
+
+
+def test_a_pair_that_carries_nothing_ends_and_begins_anew():
+    world = World(pair_idle_s=8.0)
+    move(talking(world, until=7.0), MN2, "cell")
+    move(world, MN1, "wifi1")
+    assert world.events("outbound_switched") == ["outbound_switched"] * 2
+    world.run_until(30)
+    assert "session_idle" in world.events("session_idle")
+    assert world.events("vcm_pair_withdrawn") == ["vcm_pair_withdrawn"]
+    world.talk(MN1, MN2, until=40)
+    world.run_until(world.now + SETTLED_S)
+    assert calm_paths(world) == {""}
+
+
+def test_three_nodes_talk_directly_in_pairs():
+    world = talking(World())
+    for one, other in ((MN2, MN3), (MN3, MN1)):
+        world.talk(one, other, until=1e9)
+    for node, network in ((MN1, "wifi1"), (MN2, "cell"), (MN3, "wifi2")):
+        move(world, node, network)
+    assert calm_paths(world) == {""}
+    assert len(world.events("vcm_pair_minted")) == 3
+
+
+def test_bindings_that_nobody_refreshes_end_and_the_gateway_goes_by_the_home_agent():
+    world = World()
+    both_outside(world)
+    world.faults.loss = 1.0
+    world.run_until(world.now + 700)
+    assert "None" in {str(r.details.get("care_of_address")) for _, _, r in world.records}
+    world.faults.loss = 0.0
+    world.run_until(world.now + 60)
+    assert calm_paths(world) == {""}
+
+
+MOVES = st.lists(
+    st.tuples(st.floats(0.0, 4.0), st.sampled_from([MN1, MN2]), st.sampled_from([LAN, *DELAY_S])),
+    max_size=5,
+)
+FAULTS = st.builds(
+    Faults,
+    loss=st.sampled_from([0.0, 0.1, 0.3]),
+    duplication=st.sampled_from([0.0, 0.5]),
+    jitter_s=st.sampled_from([0.0, 0.05, 1.0]),
+    agent_delay_s=st.sampled_from([0.0, 0.05, 0.5]),
+)
+
+
+@given(seed=st.integers(0, 2**32), faults=FAULTS, moves=MOVES)
+@settings(max_examples=15)
+def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
+    seed: int, faults: Faults, moves: list[tuple[float, NodeIdentity, str]]
+):
+    world = talking(World(seed=seed, faults=faults), every_s=0.2)
+    world.move(MN2, "cell")
+    world.move(MN1, "wifi1")
+    networks = {MN2: "cell", MN1: "wifi1"}
+    for pause, node, network in moves:
+        world.run_until(world.now + pause)
+        if networks[node] != network:
+            networks[node] = network
+            world.move(node, network)
+    world.run_until(world.now + 3)
+    world.faults = Faults()
+    world.run_until(world.now + 80)
+    at_home = [node for node, network in networks.items() if network == LAN]
+    assert calm_paths(world) == {"sg" if len(at_home) == 1 else ""}
+    assert all(len(probe.arrived_at) <= 1 for probe in world.probes)

@@ -1,0 +1,654 @@
+"""The company network of figure 1 in memory: every role's core on a kernel of `story.kernel`.
+
+What the edges do is done here: agents carry out effects in order and perhaps late, links lose,
+double and reorder packets, routers route, the gateway's switch matches flows. Each packet crosses
+the network as its host's policies have left it, so that what is seen on a link can be judged.
+"""
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+from itertools import count
+from typing import Any
+
+from mobivpn.clock import earliest
+from mobivpn.host.associations import mint_associations, share_of
+from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
+from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
+from mobivpn.host.home_agent import HomeAgentHost
+from mobivpn.host.idleness import ReadUse
+from mobivpn.host.internal_router import InternalRouter
+from mobivpn.host.mobile_node import MobileNodeHost
+from mobivpn.host.movement import SolicitRouters, interface_identifier
+from mobivpn.host.network import MAIN_TABLE
+from mobivpn.host.node_databases import BY_HOME_AGENT_MARK, NodeDatabases
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.host.sa_endpoint import SaEndpoint
+from mobivpn.host.security_gateway import SecurityGateway, TellDetector, TellDetectorOfPair
+from mobivpn.ipsec.databases import difference
+from mobivpn.ipsec.sa import EspAlgorithm
+from mobivpn.ipsec.selector import IPPROTO_MH, Direction
+from mobivpn.mip6 import codec
+from mobivpn.mip6.correspondent_node import CorrespondentNode
+from mobivpn.mip6.effects import SendMobility
+from mobivpn.mip6.home_agent import HomeAgent, HomeAgentSettings
+from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.sessions.gateway import (
+    Flow,
+    ForwardPacket,
+    GatewayCore,
+    InstallFlow,
+    Notify,
+    PortRole,
+    RemoveFlow,
+)
+from mobivpn.sessions.packet import PacketSummary
+from mobivpn.signalling.endpoint import SignallingEndpoint
+from mobivpn.signalling.exchange import SendSignal
+from mobivpn.vcm.context import RemoveContext, StoreContext
+from mobivpn.vcm.manager import Manager
+from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
+from tests.support.company import COMPANY, DifferentBytes
+
+LAN = "lan"
+DELAY_S = {"wifi1": 0.02, "wifi2": 0.023, "cell": 0.045}
+"""One way over an access network."""
+CORE_S = 0.0005
+PREFIX = {
+    network: IPv6Network(f"2001:db8:{number}::/64")
+    for number, network in enumerate(DELAY_S, start=1)
+} | {LAN: COMPANY.vpn_prefix}
+ROUTER = {network: IPv6Address(f"fe80::{n}") for n, network in enumerate(PREFIX, start=1)}
+HOME_PREFIX = IPv6Network((COMPANY.home_agent, 64), strict=False)
+OUTSIDE_ROUTER = IPv6Address("2001:db8:5::1")
+INSIDE_DEVICE, OUTSIDE_DEVICE = "lan", "ext"
+LINK = "eth0"
+
+
+@dataclass
+class Faults:
+    """What goes wrong: on access networks (probabilities; s), and how late agents are (s)."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    jitter_s: float = 0.0
+    agent_delay_s: float = 0.0
+
+
+@dataclass(eq=False)
+class Probe:
+    """A numbered packet of the nodes' talk, and whom it has passed."""
+
+    source: NodeIdentity
+    destination: NodeIdentity
+    sent_at: float
+    via: list[str] = field(default_factory=list[str])
+    arrived_at: list[float] = field(default_factory=list[float])
+
+    @property
+    def path(self) -> str:
+        """The stations of its way, or how it was lost."""
+        return "-".join(self.via) if self.arrived_at else "lost"
+
+
+class Agent:
+    """A program: a core whose effects are carried out in order, each perhaps a while later."""
+
+    def __init__(self, world: "World", name: str, core: Any, kernel: Kernel) -> None:
+        self.world, self.name, self.core, self.kernel = world, name, core, kernel
+        self.deadline: float | None = None
+        self._free_at = 0.0
+
+    def begin(self, effects: Iterable[Any]) -> None:
+        """Carry out what a cause has had the core ask for."""
+        self.deadline = self.core.deadline
+        delay = self.world.random.uniform(0, self.world.faults.agent_delay_s)
+        self._free_at = max(self._free_at, self.world.now + delay)
+        for effect in effects:
+            self.world.at(self._free_at, lambda e=effect: self._carry_out(e))
+
+    def _carry_out(self, effect: Any) -> None:
+        world = self.world
+        match effect:
+            case Apply(changes, token):
+                refused_before = len(self.kernel.refused)
+                self.kernel.apply(changes)
+                if token is not None:
+                    refused = self.kernel.refused[refused_before:]
+                    self.begin(
+                        self.core.applied(token, str(refused) if refused else None, world.now)
+                    )
+            case SendSignal(destination, payload):
+                self.send(Packet(self.address, destination, Datagram(IPPROTO_UDP, payload)))
+            case SendMobility():
+                self._send_mobility(effect)
+            case Record():
+                world.records.append((world.now, self.name, effect))
+            case _:
+                self.carry_out_other(effect)
+
+    def _send_mobility(self, effect: SendMobility) -> None:
+        data = codec.encode(effect.message, effect.source, effect.destination)
+        packet = Packet(effect.source, effect.destination, Datagram(IPPROTO_MH, data, data[2]))
+        self.send(packet, BY_HOME_AGENT_MARK if effect.via_home_agent else 0)
+
+    def deliver(self, received: Received) -> None:
+        """Give a packet to the program, if the policies admit it."""
+        packet, content = received.packet, received.packet.content
+        assert isinstance(content, Datagram)
+        if not self.kernel.admits(received):
+            return
+        now = self.world.now
+        if isinstance(content.body, Probe):
+            content.body.arrived_at.append(now)
+        elif content.protocol == IPPROTO_MH:
+            self.begin(
+                self.core.mobility_received(
+                    content.body, packet.source, packet.destination, received.care_of_address, now
+                )
+            )
+        else:
+            self.begin(self.core.datagram_received(packet.source, content.body, now))
+
+    @property
+    def address(self) -> IPv6Address:
+        """Where it takes part in the signalling."""
+        raise NotImplementedError
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        """Let the kernel send a packet of this host."""
+        raise NotImplementedError
+
+    def carry_out_other(self, effect: Any) -> None:
+        """Carry out what only this role has."""
+        raise NotImplementedError(effect)
+
+
+class Node(Agent):
+    """A mobile node; `network` is where its link is, None without a carrier."""
+
+    def __init__(self, world: "World", me: NodeIdentity) -> None:
+        core = MobileNodeHost(
+            NodeDatabases(me, COMPANY, share_of(world.given, "mobile_node", me.name)),
+            MobileNode(me.external_home_address, world.random.randbytes),
+            CorrespondentNode(world.random.randbytes),
+            SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
+            world.pair_idle_s,
+        )
+        super().__init__(world, me.name, core, Kernel(carrier=False))
+        self.me = me
+        self.network: str | None = None
+        self.attachment = 0
+        number = int(me.name.removeprefix("mn"))
+        self._hardware_address = bytes((2, 0, 0, 0, 0, number))
+
+    @property
+    def address(self) -> IPv6Address:
+        return self.me.internal_home_address
+
+    def care_of_address(self, network: str) -> IPv6Address:
+        identifier = interface_identifier(self._hardware_address)
+        return IPv6Address(int(PREFIX[network].network_address) | identifier)
+
+    def detach(self) -> None:
+        self.network = None
+        self.attachment += 1
+        self.kernel.carrier_lost()
+        self.begin(self.core.link_lost(LINK, self.world.now))
+
+    def attach(self, network: str) -> None:
+        self.network = network
+        self.attachment += 1
+        self.kernel.carrier = True
+        self.begin(self.core.link_found(LINK, self._hardware_address, self.world.now))
+
+    def carry_out_other(self, effect: Any) -> None:
+        world = self.world
+        match effect:
+            case SolicitRouters():
+                if self.network is not None and not world.lost():
+                    attachment = self.attachment
+                    world.at(world.now + 0.002, lambda: self._router_answers(attachment))
+            case AnnounceAddress(address):
+                if self.network == LAN:
+                    world.owner[address] = self.name
+            case ReadUse():
+                self.begin(self.core.use_read(self.kernel.used, world.now))
+            case _:
+                super().carry_out_other(effect)
+
+    def _router_answers(self, attachment: int) -> None:
+        if self.attachment == attachment and self.network is not None:
+            router, prefix = ROUTER[self.network], PREFIX[self.network]
+            self.begin(self.core.router_heard(LINK, router, [prefix], 1800, self.world.now))
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        protected = self.kernel.protect(packet, mark=mark)
+        if protected is None or self.network is None:
+            return
+        if protected.source == self.me.external_home_address:
+            tunnel = next(self.kernel.tunnels(), None)
+            if tunnel is None:
+                return
+            protected = Packet(tunnel.local, tunnel.remote, protected)
+        gateways = {next_hop.gateway for next_hop in self.kernel.next_hops()}
+        # The access router's ingress filter, and a router that is not of this link.
+        if protected.source not in PREFIX[self.network] or ROUTER[self.network] not in gateways:
+            return
+        if self.network == LAN:
+            self.world.inside(protected)
+        else:
+            self.world.outside(protected, DELAY_S[self.network])
+
+    def arrive(self, packet: Packet) -> None:
+        received = self.kernel.receive(packet)
+        if received is not None and self.kernel.has_address(received.packet.destination):
+            self.deliver(received)
+
+
+class Fixed(Agent):
+    """A host that never moves."""
+
+    def __init__(
+        self, world: "World", name: str, core: Any, addresses: Iterable[IPv6Address]
+    ) -> None:
+        super().__init__(world, name, core, Kernel(frozenset(addresses)))
+        self._address = next(iter(addresses))
+
+    @property
+    def address(self) -> IPv6Address:
+        return self._address
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        protected = self.kernel.protect(packet, INSIDE_DEVICE)
+        assert protected is not None
+        self.world.inside(protected)
+
+    def arrive(self, packet: Packet) -> None:
+        received = self.kernel.receive(packet)
+        if received is not None:
+            self.deliver(received)
+
+
+class Vcm(Fixed):
+    """The VPN connectivity manager and its database."""
+
+    def carry_out_other(self, effect: Any) -> None:
+        match effect:
+            case StoreContext(context):
+                self.world.stored[context.internal_home_address] = context
+            case RemoveContext(node):
+                del self.world.stored[node]
+            case _:
+                super().carry_out_other(effect)
+
+
+class Router(Fixed):
+    """r22: the default router of the LAN."""
+
+    def carry_out_other(self, effect: Any) -> None:
+        match effect:
+            case AnnounceAddress(address):
+                self.world.owner[address] = self.name
+            case _:
+                super().carry_out_other(effect)
+
+
+class HomeAgentAgent(Fixed):
+    """ha, and the router of the external home addresses."""
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        protected = self.kernel.protect(packet)
+        if protected is not None:
+            self.world.outside(protected, CORE_S)
+
+    def arrive(self, packet: Packet) -> None:
+        received = self.kernel.receive(packet)
+        if received is None:
+            return
+        if received.packet.destination in self.kernel.fixed:
+            self.deliver(received)
+        elif self.kernel.admits(received, Direction.FORWARD):
+            self._forward(received.packet)
+
+    def _forward(self, packet: Packet) -> None:
+        note(packet, "ha")
+        protected = self.kernel.protect(packet)
+        assert protected is not None
+        if protected.destination in HOME_PREFIX:
+            route = self.kernel.route_to(protected.destination, MAIN_TABLE)
+            if route is None:
+                return
+            tunnel = next(t for t in self.kernel.tunnels() if t.device == route.device)
+            protected = Packet(tunnel.local, tunnel.remote, protected)
+        self.world.outside(protected, CORE_S)
+
+
+class Gateway(Fixed):
+    """sg: agent, filter, and the switch on its inside."""
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        inward = packet.destination in COMPANY.vpn_prefix or packet.destination in (
+            COMPANY.internal_router,
+        )
+        protected = self.kernel.protect(packet, INSIDE_DEVICE if inward else OUTSIDE_DEVICE)
+        if protected is None:
+            return
+        if inward:
+            self.world.from_gateway(protected)
+        else:
+            self.world.outside(protected, CORE_S)
+
+    def arrive(self, packet: Packet) -> None:
+        """Take a packet from outside."""
+        received = self.kernel.receive(packet)
+        if received is None:
+            return
+        if received.packet.destination in self.kernel.fixed:
+            self.deliver(received)
+        elif self.kernel.admits(received, Direction.FORWARD, INSIDE_DEVICE):
+            note(received.packet, "sg")
+            self.world.from_gateway(received.packet)
+
+    def arrive_inside(self, packet: Packet) -> None:
+        if packet.destination in self.kernel.fixed:
+            super().arrive(packet)
+        elif self.kernel.route_to(packet.destination, FROM_LAN_TABLE) is not None:
+            protected = self.kernel.protect(packet, OUTSIDE_DEVICE)
+            if protected is not None:
+                note(packet, "sg")
+                self.world.outside(protected, CORE_S)
+
+    def carry_out_other(self, effect: Any) -> None:
+        world = self.world
+        match effect:
+            case TellDetector(node, None):
+                world.from_detector(world.detector.node_internal(node, world.now))
+            case TellDetector(node, home, care_of_address):
+                world.from_detector(
+                    world.detector.node_external(node, home, care_of_address, world.now)
+                )
+            case TellDetectorOfPair(first, second):
+                world.from_detector(world.detector.pair_withdrawn(first, second, world.now))
+            case _:
+                super().carry_out_other(effect)
+
+
+@dataclass
+class World:
+    """All hosts, all packets under way, and the clock."""
+
+    seed: int = 1
+    faults: Faults = field(default_factory=Faults)
+    pair_idle_s: float = 60.0
+    now: float = 0.0
+    records: list[tuple[float, str, Record]] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    stored: dict[IPv6Address, Any] = field(default_factory=dict)
+    owner: dict[IPv6Address, str] = field(default_factory=dict)
+    """Who answers for an address of the LAN, as the neighbours have last heard."""
+    outside_packets: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
+        random_bytes = DifferentBytes()
+        self.given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, random_bytes)
+        self.nodes = {me: Node(self, me) for me in COMPANY.nodes}
+        homes = frozenset(me.external_home_address for me in COMPANY.nodes)
+        internals = frozenset(me.internal_home_address for me in COMPANY.nodes)
+        self.detector = GatewayCore(internals, frozenset({COMPANY.vcm}))
+        self.gateway = Gateway(
+            self,
+            "sg",
+            SecurityGateway(
+                GatewayDatabases(
+                    COMPANY, self.given, INSIDE_DEVICE, OUTSIDE_DEVICE, OUTSIDE_ROUTER
+                ),
+                CorrespondentNode(self.random.randbytes, protected=homes | internals),
+                SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
+            ),
+            (COMPANY.security_gateway_inside, COMPANY.security_gateway),
+        )
+        self.router = Router(
+            self,
+            "r22",
+            InternalRouter(
+                RouterDatabases(COMPANY, self.given, INSIDE_DEVICE, "tosg"),
+                SignallingEndpoint(1, [COMPANY.security_gateway_inside]),
+            ),
+            (COMPANY.internal_router,),
+        )
+        self.home_agent = HomeAgentAgent(
+            self,
+            "ha",
+            HomeAgentHost(
+                HomeAgentDatabases(COMPANY, self.given),
+                HomeAgent(COMPANY.home_agent, HOME_PREFIX, HomeAgentSettings(served=homes)),
+            ),
+            (COMPANY.home_agent,),
+        )
+        manager = Manager(
+            epoch=1,
+            security_gateway=COMPANY.security_gateway_inside,
+            nodes=internals,
+            random_bytes=random_bytes,
+        )
+        self.vcm = Vcm(self, "vcm", manager, (COMPANY.vcm,))
+        self.agents: tuple[Agent, ...] = (
+            *self.nodes.values(),
+            self.gateway,
+            self.router,
+            self.home_agent,
+            self.vcm,
+        )
+        for agent in self.agents:
+            if agent is not self.vcm:
+                agent.begin(agent.core.started())
+        databases = ManagerDatabases(COMPANY, self.given).all()
+        self.vcm.begin([Apply(difference((), databases))])
+        for node in self.nodes.values():
+            self.at(0.0, lambda n=node: n.attach(LAN))
+
+    # Time
+
+    def at(self, time: float, happens: Callable[[], None]) -> None:
+        """Let something happen at a time."""
+        heapq.heappush(self._events, (time, next(self._order), happens))
+
+    def run_until(self, end: float) -> None:
+        """Let everything happen that is due until `end`."""
+        while (due := self._due()) is not None and due <= end:
+            self.now = max(self.now, due)
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            for agent in self.agents:
+                if agent.deadline is not None and agent.deadline <= self.now:
+                    agent.begin(agent.core.timer_expired(self.now))
+            for flow, (rule, used_at) in tuple(self._flows.items()):
+                if self.now >= used_at + rule.idle_timeout_s:
+                    del self._flows[flow]
+                    self.from_detector(self.detector.flow_removed(flow, self.now))
+        self.now = end
+
+    def _due(self) -> float | None:
+        return earliest(
+            (
+                self._events[0][0] if self._events else None,
+                *(agent.deadline for agent in self.agents),
+                *(used_at + rule.idle_timeout_s for rule, used_at in self._flows.values()),
+            )
+        )
+
+    # What users do
+
+    def move(self, me: NodeIdentity, network: str, gap_s: float = 0.05) -> None:
+        """Re-attach a node."""
+        node = self.nodes[me]
+        node.detach()
+        attachment = node.attachment
+
+        def attach() -> None:
+            if node.attachment == attachment:
+                node.attach(network)
+
+        self.at(self.now + gap_s, attach)
+
+    def talk(
+        self, one: NodeIdentity, other: NodeIdentity, until: float, every_s: float = 0.05
+    ) -> None:
+        """Let two nodes send each other probes, from now on."""
+        for source, destination in ((one, other), (other, one)):
+            self.probe(source, destination)
+        if self.now + every_s <= until:
+            self.at(self.now + every_s, lambda: self.talk(one, other, until, every_s))
+
+    def probe(self, source: NodeIdentity, destination: NodeIdentity) -> Probe:
+        """Send one packet."""
+        probe = Probe(source, destination, self.now)
+        self.probes.append(probe)
+        ends = source.internal_home_address, destination.internal_home_address
+        self.nodes[source].send(Packet(*ends, Datagram(IPPROTO_UDP, probe)))
+        return probe
+
+    def paths(self, since: float, until: float | None = None) -> Counter[str]:
+        """Count the paths of the probes that were sent in an interval."""
+        until = self.now if until is None else until
+        return Counter(probe.path for probe in self.probes if since <= probe.sent_at < until)
+
+    def events(self, *names: str) -> list[str]:
+        """Return the recorded events of these names, in order."""
+        return [record.event for _, _, record in self.records if record.event in names]
+
+    # Networks
+
+    def lost(self) -> bool:
+        return self.random.random() < self.faults.loss
+
+    def _copies(self, delay_s: float) -> list[float]:
+        copies = 2 if self.random.random() < self.faults.duplication else 1
+        return [
+            delay_s + self.random.uniform(0, self.faults.jitter_s)
+            for _ in range(copies)
+            if not self.lost()
+        ]
+
+    def outside(self, packet: Packet, delay_s: float) -> None:
+        """Carry a packet over the internet; what may not be seen there must not be there."""
+        self.outside_packets += 1
+        assert_nothing_in_clear(packet)
+        destination = packet.destination
+        if destination == COMPANY.security_gateway:
+            receiver = self.gateway
+        elif destination in HOME_PREFIX:
+            receiver = self.home_agent
+        else:
+            network = next((n for n in DELAY_S if destination in PREFIX[n]), None)
+            if network is not None:
+                for copy_s in self._copies(delay_s + DELAY_S[network]):
+                    self.at(self.now + copy_s, lambda: self._to_access(network, packet))
+            return
+        access = delay_s if delay_s == CORE_S else None
+        for copy_s in [delay_s] if access else self._copies(delay_s + CORE_S):
+            self.at(self.now + copy_s, lambda: receiver.arrive(packet))
+
+    def _to_access(self, network: str, packet: Packet) -> None:
+        for node in self.nodes.values():
+            if (
+                node.network == network
+                and packet.destination == node.care_of_address(network)
+                and node.kernel.has_address(packet.destination)
+            ):
+                node.arrive(packet)
+
+    def inside(self, packet: Packet) -> None:
+        """Carry a packet over the LAN, or to where r22 routes it."""
+        destination = packet.destination
+        if destination == COMPANY.vcm:
+            self._later(lambda: self.vcm.arrive(packet))
+        elif destination not in COMPANY.vpn_prefix or self.owner.get(destination) == "r22":
+            self._later(lambda: self._route(packet))
+        else:
+            self._later(lambda: self._to_lan(packet))
+
+    def _route(self, packet: Packet) -> None:
+        """Do as r22 does."""
+        destination = packet.destination
+        if destination == COMPANY.internal_router:
+            self.router.arrive(packet)
+        elif destination == COMPANY.vcm:
+            self.vcm.arrive(packet)
+        elif (
+            destination == COMPANY.security_gateway_inside
+            or self.router.kernel.route_to(destination, MAIN_TABLE) is not None
+        ):
+            self._switch(PortRole.ROUTER, packet)
+            self._later(lambda: self.gateway.arrive_inside(packet))
+        else:
+            self._to_lan(packet)
+
+    def _to_lan(self, packet: Packet) -> None:
+        for node in self.nodes.values():
+            if node.network == LAN and node.address == packet.destination:
+                node.arrive(packet)
+
+    def from_gateway(self, packet: Packet) -> None:
+        """Carry a packet from sg through its switch to r22."""
+        self._switch(PortRole.GATEWAY, packet)
+        self._later(lambda: self._route(packet))
+
+    def _later(self, happens: Callable[[], None]) -> None:
+        self.at(self.now + 0.0002, happens)
+
+    # The gateway's switch
+
+    def _switch(self, in_port: PortRole, packet: Packet) -> None:
+        flow = Flow(in_port, packet.source, packet.destination)
+        if not {packet.source, packet.destination} & self.detector.mobile_nodes:
+            return
+        known = self._flows.get(flow)
+        if known is not None:
+            self._flows[flow] = (known[0], self.now)
+            return
+        summary = PacketSummary(packet.source, packet.destination, packet.protocol)
+        self.from_detector(self.detector.packet_in(in_port, summary, self.now))
+
+    def from_detector(self, effects: Iterable[Any]) -> None:
+        for effect in effects:
+            match effect:
+                case ForwardPacket():
+                    pass
+                case InstallFlow(flow):
+                    self._flows[flow] = (effect, self.now)
+                case RemoveFlow(flow):
+                    self._flows.pop(flow, None)
+                case Notify(notice):
+                    self.gateway.begin(self.gateway.core.notice_given(notice, self.now))
+                case Record():
+                    self.records.append((self.now, "sg", effect))
+
+
+def note(packet: Packet, station: str) -> None:
+    """Let the probe in a packet know where it is, as far in as it may be."""
+    content: object = packet.content
+    while isinstance(content, Esp | Packet):
+        content = content.content
+    if isinstance(content, Datagram) and isinstance(content.body, Probe):
+        content.body.via.append(station)
+
+
+def assert_nothing_in_clear(packet: Packet) -> None:
+    """No VPN address, and no payload but Mobile IPv6's own, outside without ESP."""
+    layer: object = packet
+    while isinstance(layer, Packet):
+        assert layer.source not in COMPANY.vpn_prefix, packet
+        assert layer.destination not in COMPANY.vpn_prefix, packet
+        layer = layer.content
+    if isinstance(layer, Datagram):
+        assert layer.protocol == IPPROTO_MH, packet

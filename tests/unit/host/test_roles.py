@@ -1,0 +1,151 @@
+"""What the hosts of all roles do with what should not come, and with what they do not know.
+
+That they do the right thing with what should come is what tests/simulation/story is about.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any
+
+import pytest
+
+from mobivpn.host.associations import share_of
+from mobivpn.host.effects import Apply, Record
+from mobivpn.host.fixed_databases import HomeAgentDatabases, RouterDatabases
+from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.home_agent import HomeAgentHost
+from mobivpn.host.internal_router import InternalRouter
+from mobivpn.host.mobile_node import MobileNodeHost
+from mobivpn.host.node_databases import NodeDatabases
+from mobivpn.host.plan import NodeIdentity
+from mobivpn.host.sa_endpoint import SaEndpoint
+from mobivpn.host.security_gateway import SecurityGateway, TellDetectorOfPair
+from mobivpn.mip6 import codec
+from mobivpn.mip6.correspondent_node import CorrespondentNode
+from mobivpn.mip6.effects import SendMobility
+from mobivpn.mip6.home_agent import HomeAgent
+from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
+from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.signalling.endpoint import SignallingEndpoint
+from mobivpn.signalling.exchange import SendSignal
+from mobivpn.signalling.messages import NodeAbsent, NodePresent, PairWithdrawn, Request
+from tests.support.company import COMPANY, MN1, MN2, DifferentBytes, associations
+
+GIVEN = associations()
+STRANGER = NodeIdentity("x", IPv6Address("fd00:10::99"), IPv6Address("2001:db8:ee::99"))
+CARE_OF = IPv6Address("2001:db8:1::d1")
+
+
+def mobile_node() -> MobileNodeHost:
+    return MobileNodeHost(
+        NodeDatabases(MN1, COMPANY, share_of(GIVEN, "mobile_node", "mn1")),
+        MobileNode(MN1.external_home_address, DifferentBytes()),
+        CorrespondentNode(DifferentBytes()),
+        SaEndpoint(MN1, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
+    )
+
+
+def home_agent() -> HomeAgentHost:
+    prefix = IPv6Network((COMPANY.home_agent, 64), strict=False)
+    return HomeAgentHost(HomeAgentDatabases(COMPANY, GIVEN), HomeAgent(COMPANY.home_agent, prefix))
+
+
+def security_gateway() -> SecurityGateway:
+    return SecurityGateway(
+        GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1")),
+        CorrespondentNode(
+            DifferentBytes(),
+            protected={STRANGER.external_home_address, MN1.external_home_address},
+        ),
+        SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
+    )
+
+
+def internal_router() -> InternalRouter:
+    return InternalRouter(
+        RouterDatabases(COMPANY, GIVEN, "lan", "tosg"),
+        SignallingEndpoint(1, [COMPANY.security_gateway_inside]),
+    )
+
+
+class Gateway:
+    """The other end of what r22 hears, and of what sg hears from the VCM."""
+
+    def __init__(self, peer: IPv6Address) -> None:
+        self._peer = peer
+        self._signalling = SignallingEndpoint(1, [peer])
+
+    def says(self, message: Request) -> bytes:
+        (sent,) = self._signalling.request(self._peer, message, 0.0)
+        assert isinstance(sent, SendSignal)
+        return sent.payload
+
+
+def kinds(effects: Sequence[object]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+@pytest.mark.parametrize("make", [mobile_node, home_agent, security_gateway])
+def test_a_malformed_mobility_header_is_dropped_and_recorded(make: Any):
+    effects = make().mobility_received(b"\x3b\x00", CARE_OF, COMPANY.home_agent, None, 0.0)
+    assert [effect.event for effect in effects] == ["mobility_dropped"]
+
+
+def update_of(node: NodeIdentity, peer: IPv6Address, *, home_registration: bool) -> bytes:
+    message = BindingUpdate(1, 600, home_registration=home_registration)
+    return codec.encode(message, node.external_home_address, peer)
+
+
+def test_a_binding_of_a_home_address_without_a_node_changes_no_database():
+    for host, peer, home_registration in (
+        (home_agent(), COMPANY.home_agent, True),
+        (security_gateway(), COMPANY.security_gateway, False),
+    ):
+        for node, expected in ((STRANGER, []), (MN1, [Apply])):
+            data = update_of(node, peer, home_registration=home_registration)
+            effects = host.mobility_received(data, node.external_home_address, peer, CARE_OF, 0.0)
+            assert [kind for kind in kinds(effects) if kind is Apply] == expected
+            sent = [effect for effect in effects if isinstance(effect, SendMobility)]
+            assert [type(effect.message) for effect in sent] == [BindingAcknowledgement]
+
+
+def test_a_binding_at_the_home_agent_ends_with_its_lifetime():
+    host = home_agent()
+    data = update_of(MN1, COMPANY.home_agent, home_registration=True)
+    host.mobility_received(data, MN1.external_home_address, COMPANY.home_agent, CARE_OF, 0.0)
+    assert host.deadline == 600
+    assert kinds(host.timer_expired(600.0)) == [Apply, Record]
+    assert host.deadline is None
+
+
+def test_the_gateway_hears_of_withdrawn_pairs_and_of_nothing_else_from_the_vcm():
+    host, vcm = security_gateway(), Gateway(COMPANY.security_gateway_inside)
+    ends = MN1.internal_home_address, MN2.internal_home_address
+    told = host.datagram_received(COMPANY.vcm, vcm.says(PairWithdrawn(*ends)), 0.0)
+    assert TellDetectorOfPair(*ends) in told
+    assert kinds(host.datagram_received(COMPANY.vcm, vcm.says(NodeAbsent(ends[0])), 0.0)) == [
+        SendSignal
+    ]
+
+
+def test_the_router_stands_in_for_known_nodes_and_only_while_they_are_absent():
+    host, gateway = internal_router(), Gateway(COMPANY.internal_router)
+    source = COMPANY.security_gateway_inside
+
+    def hears(message: Request) -> list[str]:
+        effects = host.datagram_received(source, gateway.says(message), 0.0)
+        return [effect.event for effect in effects if isinstance(effect, Record)]
+
+    assert hears(NodeAbsent(STRANGER.internal_home_address)) == []
+    assert hears(NodePresent(MN1.internal_home_address)) == []
+    assert hears(NodeAbsent(MN1.internal_home_address)) == ["node_absent"]
+    assert hears(NodePresent(MN1.internal_home_address)) == ["node_present"]
+    assert hears(PairWithdrawn(MN1.internal_home_address, MN2.internal_home_address)) == []
+
+
+def test_the_router_ignores_a_stranger_and_has_nothing_to_wait_for():
+    host = internal_router()
+    payload = Gateway(COMPANY.internal_router).says(NodeAbsent(MN1.internal_home_address))
+    assert host.datagram_received(STRANGER.internal_home_address, payload, 0.0) == []
+    assert host.deadline is None
+    assert host.timer_expired(1.0) == []
