@@ -3,9 +3,12 @@
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from mobivpn.errors import CallerError
 from mobivpn.vcm.context import ManagedPair, MobileNodeContext
 
 TABLES = """
@@ -30,20 +33,36 @@ CREATE TABLE IF NOT EXISTS managed_sa (
 
 
 class ContextStore:
-    """Keeps contexts; mode 0600 from its first byte on."""
+    """Keeps contexts; mode 0600 from its first byte on.
+
+    What cannot be read or written raises CallerError naming the file; the store stays as it was.
+    """
 
     def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        self._path = path
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise CallerError(f"{path}: {error.strerror}") from error
         self._database = sqlite3.connect(path)
-        self._database.execute("PRAGMA foreign_keys = ON")
-        # Secrets that are removed are overwritten.
-        self._database.execute("PRAGMA secure_delete = ON")
-        self._database.executescript(TABLES)
+        with self._change() as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            # Secrets that are removed are overwritten.
+            database.execute("PRAGMA secure_delete = ON")
+            database.executescript(TABLES)
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database as database:
+                yield database
+        except sqlite3.Error as error:
+            raise CallerError(f"{self._path}: {error}") from error
 
     def store(self, context: MobileNodeContext) -> None:
         """Write a context in place of an earlier one."""
         node = str(context.internal_home_address)
-        with self._database as database:
+        with self._change() as database:
             database.execute("DELETE FROM context WHERE internal_home_address = ?", (node,))
             database.execute(
                 "INSERT INTO context VALUES (?, ?, ?, ?)",
@@ -61,7 +80,7 @@ class ContextStore:
 
     def remove(self, internal_home_address: IPv6Address) -> None:
         """Remove a context and its secrets."""
-        with self._database as database:
+        with self._change() as database:
             database.execute(
                 "DELETE FROM context WHERE internal_home_address = ?",
                 (str(internal_home_address),),

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from mobivpn.errors import CallerError
+
 Effects = Iterable[Any]
 
 log = logging.getLogger(__name__)
@@ -82,10 +84,16 @@ class Driver:
 
 
 def run_agent(main: Callable[[list[str]], None]) -> None:
-    """Run an agent's `main`; what goes wrong at the top is logged, and the process ends."""
+    """Run an agent's `main`; what goes wrong at the top is logged, and the process ends.
+
+    What its caller can put right is one line, exit code 2.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         main(sys.argv[1:])
+    except CallerError as error:
+        log.error("%s", error)
+        sys.exit(2)
     except Exception:
         log.exception("agent ends")
         sys.exit(1)

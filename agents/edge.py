@@ -1,6 +1,6 @@
 """What the agents of all roles have in common: files, kernel, signalling socket, driver."""
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,9 +26,9 @@ class SignallingCore(Core, Protocol):
 
 def configuration_of(arguments: list[str]) -> Configuration:
     """Read the one file that an agent is started with; exit with code 2 without it."""
-    if len(arguments) != 1:
-        sys.exit("usage: python -m agents.ROLE CONFIGURATION.json")
-    return read(Path(arguments[0]))
+    parser = argparse.ArgumentParser(prog="python -m agents.ROLE")
+    parser.add_argument("configuration", type=Path, metavar="CONFIGURATION.json")
+    return read(parser.parse_args(arguments).configuration)
 
 
 def epoch() -> int:

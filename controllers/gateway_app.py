@@ -20,7 +20,7 @@ from ryu.ofproto import ofproto_v1_3
 from agents.event_log import EventLog
 from controllers import gateway_link
 from controllers.gateway_link import GatewayLink, NodeOutside
-from mobivpn.errors import MalformedError
+from mobivpn.errors import CallerError, MalformedError
 from mobivpn.host.effects import Record
 from mobivpn.sessions import gateway
 from mobivpn.sessions.gateway import (
@@ -46,7 +46,7 @@ MIRRORED_BYTES = 128
 class Configuration:
     """Which port is which, and whose packets are sessions."""
 
-    ports: dict[str, str]
+    ports: dict[PortRole, str]
     mobile_nodes: tuple[str, ...]
     infrastructure: tuple[str, ...]
     socket: str
@@ -55,8 +55,11 @@ class Configuration:
 
     @classmethod
     def read(cls, path: Path) -> "Configuration":
-        """Read a configuration file (JSON)."""
-        return msgspec.json.decode(path.read_bytes(), type=cls)
+        """Read a configuration file (JSON); raise CallerError naming it and what is wrong."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise CallerError(f"{path}: {error}") from error
 
 
 class GatewayApp(app_manager.RyuApp):
@@ -106,14 +109,14 @@ class GatewayApp(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
     def _switch_joined(self, event: Any) -> None:
         self._datapath = event.msg.datapath
+        # A switch keeps its table while it has no controller; these flows would never show up here.
+        self._delete(self._parser.OFPMatch(), ofproto_v1_3.OFPFC_DELETE)
         self._send(self._parser.OFPPortDescStatsRequest(self._datapath, 0))
 
     @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
     def _ports_told(self, event: Any) -> None:
         number_by_name = {port.name.decode(): port.port_no for port in event.msg.body}
-        self._number = {
-            role: number_by_name[self.configuration.ports[role.value]] for role in PortRole
-        }
+        self._number = {role: number_by_name[self.configuration.ports[role]] for role in PortRole}
         for role in (PortRole.GATEWAY, PortRole.ROUTER):
             out = [self._parser.OFPActionOutput(self._number[role.opposite])]
             self._add(PASS, self._parser.OFPMatch(in_port=self._number[role]), out)
@@ -131,10 +134,15 @@ class GatewayApp(app_manager.RyuApp):
         role = next(
             (r for r, number in self._number.items() if number == message.match["in_port"]), None
         )
-        if role is not None:
-            # Only what a rule has matched as IPv6 comes here: it can be summarised.
+        if role not in (PortRole.GATEWAY, PortRole.ROUTER):
+            return
+        try:
             packet = summarise(message.data)
-            self._carry_out(self._core.packet_in(role, packet, time.monotonic()), message)
+        except MalformedError as error:
+            # The datapath reads addresses without looking at the version.
+            self.logger.warning("packet from %s dropped: %s", role.value, error)
+            return
+        self._carry_out(self._core.packet_in(role, packet, time.monotonic()), message)
 
     @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
     def _flow_removed(self, event: Any) -> None:
@@ -158,7 +166,8 @@ class GatewayApp(app_manager.RyuApp):
                 case InstallFlow():
                     self._install(effect)
                 case RemoveFlow(flow):
-                    self._remove(flow)
+                    strict = ofproto_v1_3.OFPFC_DELETE_STRICT
+                    self._delete(self._match(flow), strict, KNOWN)
                 case Notify(notice):
                     self._link.send(gateway_link.encode_notice(notice))
                 case Record():
@@ -203,13 +212,13 @@ class GatewayApp(app_manager.RyuApp):
             )
         )
 
-    def _remove(self, flow: Flow) -> None:
+    def _delete(self, match: Any, command: int, priority: int = 0) -> None:
         self._send(
             self._parser.OFPFlowMod(
                 datapath=self._datapath,
-                command=ofproto_v1_3.OFPFC_DELETE_STRICT,
-                priority=KNOWN,
-                match=self._match(flow),
+                command=command,
+                priority=priority,
+                match=match,
                 out_port=ofproto_v1_3.OFPP_ANY,
                 out_group=ofproto_v1_3.OFPG_ANY,
             )

@@ -46,7 +46,7 @@ def _to_text(value: Any) -> str:
 
 
 def _from_text(kind: type, value: Any) -> Any:
-    return kind(value)
+    return kind(str(value))
 
 
 def encode(telling: Telling) -> bytes:

@@ -4,9 +4,13 @@ import argparse
 import logging
 import signal
 import sys
+import warnings
 from pathlib import Path
 
-import eventlet.wsgi
+# Ryu has nothing else; its users need not be told at every start.
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+
+import eventlet.wsgi  # noqa: E402
 
 # Ryu 4.34 asks for what eventlet 0.33 dropped; it is never used here.
 eventlet.wsgi.ALREADY_HANDLED = object()
@@ -16,6 +20,7 @@ from ryu.base.app_manager import AppManager  # noqa: E402
 from ryu.lib import hub  # noqa: E402
 
 from controllers import gateway_app  # noqa: E402
+from mobivpn.errors import CallerError  # noqa: E402
 
 
 def main(arguments: list[str]) -> None:
@@ -26,7 +31,10 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     cfg.CONF(args=[], project="ryu", default_config_files=[])
-    gateway_app.GatewayApp.configuration = gateway_app.Configuration.read(given.config)
+    try:
+        gateway_app.GatewayApp.configuration = gateway_app.Configuration.read(given.config)
+    except CallerError as error:
+        parser.error(str(error))
     manager = AppManager.get_instance()
     manager.load_apps([gateway_app.__name__])
     services = manager.instantiate_apps(**manager.create_contexts())

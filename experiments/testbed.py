@@ -81,7 +81,7 @@ class Testbed:
         self._results = results
         self._scratch = scratch
         self._stack = ExitStack()
-        self._agents: dict[str, Program] = {}
+        self._programs: dict[str, Program] = {}
         self._traffic: list[Program] = []
         self.net: Mininet
         self.attachment: Attachment
@@ -171,7 +171,9 @@ class Testbed:
             "controllers.main",
             ["--config", str(configuration)],
             self._results / "logs" / "controller.log",
+            name="controller",
         )
+        self._programs["controller"] = program
         self._stack.callback(program.stop)
 
     def _start_radvd(self) -> None:
@@ -223,7 +225,7 @@ class Testbed:
                 self._results / "logs" / f"{name}.log",
                 name=f"agent of {name}",
             )
-            self._agents[name] = agent
+            self._programs[name] = agent
             self._stack.callback(agent.stop)
         self._wait_for(ROLES, "agent_ready")
         for node in PLAN.company.nodes:
@@ -235,7 +237,7 @@ class Testbed:
         for name in names:
 
             def there(name: str = name) -> bool:
-                self._agents[name].check()
+                self._programs[name].check()
                 return bool(logged(self._event_log(name), event))
 
             wait_until(f"{event} of {name}", there, READY_WITHIN_S)
@@ -298,9 +300,9 @@ class Testbed:
             path.write_text("\n".join(texts))
 
     def check(self) -> None:
-        """Raise TestbedError if an agent has ended."""
-        for agent in self._agents.values():
-            agent.check()
+        """Raise TestbedError if an agent or the controller has ended."""
+        for program in self._programs.values():
+            program.check()
 
     def _write_events(self) -> None:
         lines = [

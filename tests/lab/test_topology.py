@@ -20,10 +20,9 @@ LOCAL_USE = 0x88B5
 """Local experimental EtherType 1 (IEEE 802)."""
 SO_RCVBUFFORCE = 33
 
-# Mininet 2.3 compares versions with distutils and leaves the closing of its pipes to the collector.
+# Mininet 2.3 leaves the closing of its pipes to the collector.
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.filterwarnings("ignore:distutils Version classes:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
