@@ -197,6 +197,11 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
         # A checkout that this user cannot write to has no place for what they keep between runs.
         options += ["-p", "no:cacheprovider"]
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(places.cache() / "hypothesis")
+        os.environ["COVERAGE_FILE"] = str(places.cache() / "coverage")
+    if not arguments:
+        # A part of the tests need not reach every branch of the core; the whole has to.
+        options += ["--cov=mobivpn", "--cov-branch", "--cov-fail-under=100"]
+        options += ["--cov-report=term-missing:skip-covered"]
     sys.exit(int(pytest.main([*options, *arguments])))
 
 

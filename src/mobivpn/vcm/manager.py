@@ -133,10 +133,9 @@ class Manager:
                     effects += self._renew(session, now)
                 case _Timer.EXPIRE:
                     effects += self._expire(session, now)
-                case _Timer.HOLD_DOWN | _Timer.WATCH:
-                    effects += self._watch_again(session, now)
                 case _:
                     self._waiting.discard(session)
+                    effects += self._watch_again(session, now)
         return effects
 
     def _signalled(self, signalled: Iterable[SignallingEffect], now: float) -> list[Effect]:

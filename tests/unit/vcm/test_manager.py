@@ -208,12 +208,13 @@ def test_a_session_that_overtakes_news_of_its_node_waits_for_them():
     assert to_whom(vcm.leaves(MN1), SaOffer) == [B, A]
 
 
-def test_a_session_does_not_wait_for_ever():
+def test_a_session_that_has_waited_in_vain_is_watched_for():
     vcm = Vcm()
     vcm.leaves(MN2)
     vcm.hears(SG, SessionDetected(A, B))
     vcm.waits_until(PATIENCE_S)
     assert vcm.leaves(MN1) == []
+    assert to_whom(vcm.waits_until(vcm.now + PATIENCE_S), PairWithdrawn) == [SG]
 
 
 def test_a_session_does_not_wait_for_a_node_that_returned():
