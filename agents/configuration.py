@@ -29,8 +29,8 @@ class Configuration:
     """One host's share of the testbed.
 
     `devices` names interfaces by what they are for (role dependent). `agent_delay_ms` holds back
-    every effect of the agent. `event_log` and `key_log` are files; without a key log no key is
-    written anywhere.
+    every effect of the agent. With `binding_keys`, the VCM sends keys for the nodes' bindings
+    (RFC 4449). `event_log` and `key_log` are files; without a key log no key is written anywhere.
     """
 
     role: str
@@ -47,6 +47,7 @@ class Configuration:
     database: str | None = None
     pair_lifetime_s: float = 3600.0
     pair_idle_s: float = 60.0
+    binding_keys: bool = False
 
     @property
     def given(self) -> Associations:

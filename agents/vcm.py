@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> None:
         nodes=[node.internal_home_address for node in company.nodes],
         random_bytes=os.urandom,
         lifetime_s=int(configuration.pair_lifetime_s),
+        binding_keys=configuration.binding_keys,
     )
     edge = Edge(configuration, core)
     store = ContextStore(Path(configuration.database))

@@ -77,6 +77,12 @@ def _lab_options(command: Any) -> Any:
             help="Delay every agent's effects by this much.",
         ),
         click.option(
+            "--binding-auth",
+            type=click.Choice(["rr", "static"]),
+            help="What authorises bindings between nodes: return routability, or keys that the "
+            "VCM sends (RFC 4449).  [default: the scenario's, rr]",
+        ),
+        click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),
             metavar="N",

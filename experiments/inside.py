@@ -37,6 +37,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "machine": spec["machine"],
         "seed": scenario.seed,
         "agent_delay_ms": scenario.agent_delay_ms,
+        "binding_auth": scenario.binding_auth,
         "versions": _versions(spec["revision"]),
         "links": {
             name: {

@@ -46,6 +46,7 @@ class Options:
     clock: Clock | None = None
     seed: int | None = None
     agent_delay_ms: float | None = None
+    binding_auth: str | None = None
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
@@ -139,6 +140,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
     given = {
         "seed": options.seed,
         "agent_delay_ms": options.agent_delay_ms,
+        "binding_auth": options.binding_auth,
         "limit_s": options.limit_s,
     }
     overrides = {key: value for key, value in given.items() if value is not None}

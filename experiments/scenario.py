@@ -68,13 +68,18 @@ class Move(_Model):
 
 
 class Scenario(_Model):
-    """One run."""
+    """One run.
+
+    `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
+    that come with each pair (RFC 4449).
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     summary: str
     experiment: Literal["walk"] = "walk"
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    binding_auth: Literal["rr", "static"] = "rr"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     duration_s: Annotated[float, Field(gt=0, le=86_400)]
     limit_s: Annotated[float, Field(gt=0)] = 900.0

@@ -211,6 +211,7 @@ class Testbed:
                     event_log=str(self._event_log(name)),
                     key_log=str(self._key_log(name)),
                     agent_delay_ms=self.scenario.agent_delay_ms,
+                    binding_keys=self.scenario.binding_auth == "static",
                     devices=DEVICES.get(name, {}),
                     outside_router=PLAN.gateway_router,
                     gateway_socket=str(self._scratch / "gateway.socket"),

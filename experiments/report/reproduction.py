@@ -13,7 +13,12 @@ def command(record: Record) -> str:
     run = record.run
     scenario = run.get("scenario") or {}
     words = ["./lab", "run", str(scenario.get("name") or run.get("experiment") or "walk")]
-    for option, key in (("--seed", "seed"), ("--clock", "clock"), ("--machine", "machine")):
+    for option, key in (
+        ("--seed", "seed"),
+        ("--clock", "clock"),
+        ("--machine", "machine"),
+        ("--binding-auth", "binding_auth"),
+    ):
         if run.get(key) is not None:
             words += [option, str(run[key])]
     if run.get("agent_delay_ms"):

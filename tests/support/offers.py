@@ -5,7 +5,7 @@ from ipaddress import IPv6Network
 from mobivpn.ipsec.minting import SaPair, mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
-from mobivpn.signalling.messages import SaOffer
+from mobivpn.signalling.messages import BindingKeys, SaOffer
 from tests.support.company import MN1, MN2, DifferentBytes
 
 _RANDOM_BYTES = DifferentBytes()
@@ -34,7 +34,11 @@ def minted(
 
 
 def offer(
-    generation: int = 1, pair: int = 1, lifetime_s: int = 3600, sas: SaPair | None = None
+    generation: int = 1,
+    pair: int = 1,
+    lifetime_s: int = 3600,
+    sas: SaPair | None = None,
+    binding_keys: BindingKeys | None = None,
 ) -> SaOffer:
     """Return 210: MN1's offer."""
     sas = sas or minted(generation, pair)
@@ -46,4 +50,5 @@ def offer(
         inbound=sas.backward,
         outbound=sas.forward,
         lifetime_s=lifetime_s,
+        binding_keys=binding_keys,
     )

@@ -29,7 +29,7 @@ from mobivpn.mip6.effects import (
 )
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit
 from mobivpn.mip6.mobile_node import MobileNode
-from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED
+from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED, StaticAuthorisation
 from mobivpn.signalling.exchange import SendSignal
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
@@ -265,9 +265,10 @@ class MobileNodeHost:
             match effect:
                 case Settle(token):
                     carried += self._settle(token)
-                case PairSwitched(peer):
+                case PairSwitched(peer, key):
+                    authorisation = CORRESPONDENT if key is None else StaticAuthorisation(key)
                     carried += self._carry_on(
-                        self._mobility.register(peer.external_home_address, CORRESPONDENT, now),
+                        self._mobility.register(peer.external_home_address, authorisation, now),
                         now,
                     )
                 case PairEnded(peer):
@@ -276,6 +277,9 @@ class MobileNodeHost:
                     )
                 case _:
                     carried.append(effect)
+        for peer in self._company.nodes:
+            keys = self._endpoint.binding_keys_of(peer)
+            self._correspondent.keys_given(peer.external_home_address, keys)
         self._idleness.pairs_changed(self._endpoint.pairs, now)
         return carried
 

@@ -99,9 +99,13 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class PairSwitched:
-    """Traffic to a peer leaves by the direct pair now: its binding is wanted (218)."""
+    """Traffic to a peer leaves by the direct pair now: its binding is wanted (218).
+
+    The binding update is authorised by `binding_key`, or without one by return routability.
+    """
 
     peer: NodeIdentity
+    binding_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,15 @@ class SaEndpoint:
                 self._encrypting(peer),
             )
             for peer in {pair.peer.name: pair.peer for pair in self._pairs.values()}.values()
+        )
+
+    def binding_keys_of(self, peer: NodeIdentity) -> tuple[bytes, ...]:
+        """Return the keys that authorise the peer's binding updates: of all its generations."""
+        return tuple(
+            generation.offer.binding_keys.inbound
+            for pair in self._with(peer)
+            for generation in pair.generations.values()
+            if generation.offer.binding_keys is not None
         )
 
     def went_outside(self, now: float) -> list[Effect]:
@@ -364,10 +377,11 @@ class SaEndpoint:
             return [*self._refuse(ticket, step.offer, refused), Settle()]
         if step.phase is not Phase.PROTECTED:
             return []
+        keys = step.offer.binding_keys
         return [
             Record("outbound_switched", None, _details(pair)),
             *self._answer(ticket, Acknowledge()),
-            PairSwitched(pair.peer),
+            PairSwitched(pair.peer, None if keys is None else keys.outbound),
         ]
 
     def _withdraw(self, number: int, reason: str, ticket: Ticket) -> list[Effect]:

@@ -67,13 +67,13 @@ class CorrespondentNode:
         """Return the binding of a home address, if there is one."""
         return self._cache.get(home_address)
 
-    def key_given(self, home_address: IPv6Address, binding_management_key: bytes) -> None:
-        """Authorise updates for a home address by a key that both ends were given (RFC 4449)."""
-        self._proofs.key_given(home_address, binding_management_key)
+    def keys_given(self, home_address: IPv6Address, keys: Collection[bytes]) -> None:
+        """Authorise updates for a home address by keys that both ends were given (RFC 4449).
 
-    def key_withdrawn(self, home_address: IPv6Address) -> None:
-        """Go back to return routability; repeated, it does nothing."""
-        self._proofs.key_withdrawn(home_address)
+        Any of `keys` (binding management keys) will do, and nothing else; with none of them, return
+        routability is asked for again.
+        """
+        self._proofs.keys_given(home_address, keys)
 
     def forget(self, home_address: IPv6Address, now: float) -> list[CorrespondentEffect]:
         """Drop a binding by this host's own decision; repeated, it does nothing."""

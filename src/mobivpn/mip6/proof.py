@@ -41,18 +41,19 @@ class Proofs:
     protected: Collection[IPv6Address]
     protected_lifetime_s: int
     _nonces: Nonces = field(init=False)
-    _keys: dict[IPv6Address, bytes] = field(default_factory=dict[IPv6Address, bytes], repr=False)
+    _keys: dict[IPv6Address, Collection[bytes]] = field(
+        default_factory=dict[IPv6Address, Collection[bytes]], repr=False
+    )
 
     def __post_init__(self) -> None:
         self._nonces = Nonces(self.random_bytes)
 
-    def key_given(self, home_address: IPv6Address, binding_management_key: bytes) -> None:
-        """Take updates for a home address with this key from now on, and no others."""
-        self._keys[home_address] = binding_management_key
+    def keys_given(self, home_address: IPv6Address, keys: Collection[bytes]) -> None:
+        """Take updates for a home address with one of these keys, and, if there are any, no others.
 
-    def key_withdrawn(self, home_address: IPv6Address) -> None:
-        """Go back to return routability; repeated, it does nothing."""
-        self._keys.pop(home_address, None)
+        More than one while a pair is renewed: the peer may not have its newest offer yet.
+        """
+        self._keys[home_address] = keys
 
     def test(
         self, message: HomeTestInit | CareOfTestInit, source: IPv6Address, now: float
@@ -72,17 +73,16 @@ class Proofs:
             return Proof(self.protected_lifetime_s)
         if message.authorization is None:
             return "no-authorization"
-        key = self._keys.get(update.home_address)
-        if key is not None:
-            proof = Proof(self.protected_lifetime_s, key)
-        else:
+        keys, longest_s = self._keys.get(update.home_address, ()), self.protected_lifetime_s
+        if not keys:
             tokens_key = self._key_of_tokens(update, now)
             if isinstance(tokens_key, Status | str):
                 return tokens_key
-            key, proof = tokens_key, Proof(MAX_RR_BINDING_LIFETIME_S, tokens_key)
-        if not codec.is_authentic(message, key, update.authorised_address, update.own_address):
-            return "bad-authenticator"
-        return proof
+            keys, longest_s = [tokens_key], MAX_RR_BINDING_LIFETIME_S
+        for key in keys:
+            if codec.is_authentic(message, key, update.authorised_address, update.own_address):
+                return Proof(longest_s, key)
+        return "bad-authenticator"
 
     def _key_of_tokens(self, update: ReceivedUpdate, now: float) -> bytes | Status | str:
         """Make Kbm again from the nonces that the update names (section 9.5.1)."""

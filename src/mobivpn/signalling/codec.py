@@ -14,7 +14,14 @@ import msgspec
 
 from mobivpn.errors import CallerError, MalformedError
 from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation, Spi
-from mobivpn.signalling.messages import Answer, Envelope, Message, Request, SaOffer
+from mobivpn.signalling.messages import (
+    Answer,
+    BindingKeys,
+    Envelope,
+    Message,
+    Request,
+    SaOffer,
+)
 
 MAX_DATAGRAM_BYTES = 1232
 """A UDP payload in an IPv6 packet of the minimum MTU (RFC 8200 section 5): never fragmented."""
@@ -64,6 +71,13 @@ class _SadEntry(_Wire, frozen=True):
     esp_sa: _EspSa
 
 
+class _BindingKeys(_Wire, frozen=True):
+    """Beside the words of RFC 9061, which knows no Mobile IPv6; base64 (RFC 7951 section 6.6)."""
+
+    inbound: bytes
+    outbound: bytes
+
+
 class _SaOffer(_Wire, frozen=True):
     """What both SAs have in common stands once, in the words of RFC 9061 `ipsec-sa-cfg`."""
 
@@ -80,6 +94,7 @@ class _SaOffer(_Wire, frozen=True):
     inbound: _SadEntry
     outbound: _SadEntry
     traffic_selector: _TrafficSelector | None = None
+    binding_keys: _BindingKeys | None = None
 
 
 def _wire_name(identifier: str) -> str:
@@ -200,6 +215,11 @@ def _offer_to_wire(offer: SaOffer) -> _SaOffer:
             if sa.inner_source is None or sa.inner_destination is None
             else _TrafficSelector(sa.inner_source, sa.inner_destination)
         ),
+        binding_keys=(
+            None
+            if offer.binding_keys is None
+            else _BindingKeys(offer.binding_keys.inbound, offer.binding_keys.outbound)
+        ),
     )
 
 
@@ -223,6 +243,11 @@ def _offer_from_wire(wire: _SaOffer) -> SaOffer:
             ),
             outbound=outbound,
             lifetime_s=wire.lifetime_s,
+            binding_keys=(
+                None
+                if wire.binding_keys is None
+                else BindingKeys(wire.binding_keys.inbound, wire.binding_keys.outbound)
+            ),
         )
     except (CallerError, ValueError) as error:
         raise MalformedError("bad-association", str(error)) from error

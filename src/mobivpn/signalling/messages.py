@@ -5,7 +5,7 @@ subject only the later one counts, in whatever order the network delivers them.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import ClassVar
 
@@ -132,11 +132,32 @@ def _shared(sa: SecurityAssociation, *, mirrored: bool = False) -> tuple[Hashabl
     return (what, *(reversed(ends) if mirrored else ends))
 
 
+BINDING_KEY_BYTES = 20
+"""As long as the output of the authenticator's hash, SHA-1 (RFC 6275 section 5.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingKeys:
+    """Binding management keys given beforehand (RFC 4449), one for each direction.
+
+    `outbound` authorises the receiver's own binding updates to the peer, `inbound` the peer's.
+    """
+
+    inbound: bytes = field(repr=False)
+    outbound: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for key in (self.inbound, self.outbound):
+            if len(key) != BINDING_KEY_BYTES:
+                raise CallerError(f"a binding management key of {len(key)} bytes")
+
+
 @dataclass(frozen=True, slots=True)
 class SaOffer(_Request):
     """206 to MN2, 210 to MN1: a fresh SA pair with one peer, as the receiver is to use it.
 
-    `pair` numbers never repeat and grow; `generation` grows with each renewal of one pair.
+    `pair` numbers never repeat and grow; `generation` grows with each renewal of one pair. Without
+    `binding_keys`, return routability authorises the nodes' bindings (218).
     """
 
     answered_at_once = False
@@ -147,6 +168,7 @@ class SaOffer(_Request):
     inbound: SecurityAssociation
     outbound: SecurityAssociation
     lifetime_s: int
+    binding_keys: BindingKeys | None = None
 
     def __post_init__(self) -> None:
         if self.lifetime_s <= 0:

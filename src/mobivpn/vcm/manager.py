@@ -17,8 +17,10 @@ from mobivpn.signalling.endpoint import Effect as SignallingEffect
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Answered, Delivered, GivenUp, SendSignal
 from mobivpn.signalling.messages import (
+    BINDING_KEY_BYTES,
     Acknowledge,
     Answer,
+    BindingKeys,
     MoreCorrespondents,
     NodeExternal,
     NodeInternal,
@@ -76,7 +78,8 @@ class Manager:
 
     `nodes` are the internal home addresses of the mobile nodes. `epoch` and `next_pair` have to be
     greater than at any earlier start. A pair whose set-up failed is not tried again for
-    `hold_down_s`. `algorithm` and `lifetime_s` are those of new pairs.
+    `hold_down_s`. `algorithm` and `lifetime_s` are those of new pairs. With `binding_keys`, each
+    generation brings fresh keys for the nodes' bindings (RFC 4449) in place of return routability.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Manager:
         algorithm: EspAlgorithm = EspAlgorithm.AES256GCM16,
         lifetime_s: int = 3600,
         hold_down_s: float = 5.0,
+        binding_keys: bool = False,
         next_pair: int = 1,
     ) -> None:
         if lifetime_s <= 0:
@@ -99,6 +103,7 @@ class Manager:
         self._algorithm = algorithm
         self._lifetime_s = lifetime_s
         self._hold_down_s = hold_down_s
+        self._binding_keys = binding_keys
         self._next_pair = next_pair
         self._contexts = Contexts()
         self._pairs: dict[Session, Provisioning] = {}
@@ -291,7 +296,14 @@ class Manager:
         ]
         self._timers.set((_Timer.EXPIRE, session), now + self._lifetime_s + EXPIRY_MARGIN_S)
         self._timers.set((_Timer.RENEW, session), now + RENEWAL * self._lifetime_s)
-        return [*effects, *self._provision(session, pair.offered(sas), now)]
+        return [*effects, *self._provision(session, pair.offered(sas, self._new_keys()), now)]
+
+    def _new_keys(self) -> BindingKeys | None:
+        if not self._binding_keys:
+            return None
+        return BindingKeys(
+            self._random_bytes(BINDING_KEY_BYTES), self._random_bytes(BINDING_KEY_BYTES)
+        )
 
     def _renew(self, session: Session, now: float) -> list[Effect]:
         """Make the next generation; a pair that is not even protected yet is left to expire."""

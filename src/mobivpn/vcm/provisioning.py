@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from mobivpn.errors import IllegalTransition
 from mobivpn.ipsec.minting import SaPair
 from mobivpn.ipsec.sa import SecurityAssociation
-from mobivpn.signalling.messages import PeerReady, Release, Request, SaOffer, Withdraw
+from mobivpn.signalling.messages import BindingKeys, PeerReady, Release, Request, SaOffer, Withdraw
 
 
 class EndState(Enum):
@@ -154,8 +154,12 @@ class Provisioning:
         first, second = self.nodes
         return second if node == first else first
 
-    def offered(self, sas: SaPair) -> list[Effect]:
-        """Offer the first, or the next, generation to both ends at once (206, 210)."""
+    def offered(self, sas: SaPair, first_keys: BindingKeys | None = None) -> list[Effect]:
+        """Offer the first, or the next, generation to both ends at once (206, 210).
+
+        `first_keys` are binding management keys as `first` is to use them.
+        """
+        second_keys = first_keys and BindingKeys(first_keys.outbound, first_keys.inbound)
         for node in self.nodes:
             if self.generation == 0:
                 self._states[node] = EndState.OFFERED
@@ -163,8 +167,8 @@ class Provisioning:
                 self._move(node, EndInput.RENEWED)
         self.generation += 1
         return [
-            self._offer(self.second, self.first, inbound=sas.forward, outbound=sas.backward),
-            self._offer(self.first, self.second, inbound=sas.backward, outbound=sas.forward),
+            self._offer(self.second, self.first, sas.forward, sas.backward, second_keys),
+            self._offer(self.first, self.second, sas.backward, sas.forward, first_keys),
         ]
 
     def offer_accepted(self, node: IPv6Address) -> list[Effect]:
@@ -229,9 +233,9 @@ class Provisioning:
         self,
         to: PairEnd,
         peer: PairEnd,
-        *,
         inbound: SecurityAssociation,
         outbound: SecurityAssociation,
+        binding_keys: BindingKeys | None,
     ) -> Send:
         return Send(
             to.internal_home_address,
@@ -243,6 +247,7 @@ class Provisioning:
                 inbound=inbound,
                 outbound=outbound,
                 lifetime_s=self.lifetime_s,
+                binding_keys=binding_keys,
             ),
         )
 

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobivpn.host.plan import NodeIdentity
-from tests.simulation.story.world import DELAY_S, LAN, Faults, World
+from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
+from tests.simulation.story.world import (
+    DELAY_S,
+    LAN,
+    LINKLESS_S,
+    ROUTER_ANSWERS_S,
+    Faults,
+    World,
+)
 from tests.support.company import MN1, MN2, MN3
 
 SETTLED_S = 2.5
@@ -128,6 +136,40 @@ def test_a_handover_while_direct_loses_nothing_once_each_end_knows_where_the_oth
         assert max(lost) <= known_at[known]
 
 
+def test_with_given_keys_one_message_tells_the_peer_of_a_handover():
+    world = World(binding_keys=True)
+    both_outside(world)
+    world.mobility.clear()
+    moved_at = move(world, MN1, "wifi2")
+    told = [
+        (at, type(effect.message))
+        for at, name, effect in world.mobility
+        if name == "mn1" and effect.destination == MN2.external_home_address
+    ]
+    ((sent_at, kind),) = told
+    assert kind is BindingUpdate
+    assert sent_at == pytest.approx(moved_at + LINKLESS_S + ROUTER_ANSWERS_S)
+    assert calm_paths(world) == {""}
+
+
+def test_no_test_is_made_where_keys_are_given():
+    world = World(binding_keys=True)
+    both_outside(world)
+    move(world, MN1, "wifi2")
+    move(world, MN2, "wifi1")
+    kinds = {type(effect.message) for _, _, effect in world.mobility}
+    assert kinds == {BindingUpdate, BindingAcknowledgement}
+
+
+def test_renewal_brings_new_keys_and_no_change_of_path():
+    world = World(binding_keys=True, pair_lifetime_s=20)
+    both_outside(world)
+    assert calm_paths(world, for_s=60) == {""}
+    assert len(world.events("vcm_pair_minted")) >= 4
+    move(world, MN1, "wifi2")
+    assert calm_paths(world) == {""}
+
+
 def test_both_ends_may_move_at_once():
     world = World()
     both_outside(world)
@@ -184,12 +226,23 @@ FAULTS = st.builds(
 )
 
 
-@given(seed=st.integers(0, 2**32), faults=FAULTS, moves=MOVES)
+@given(
+    seed=st.integers(0, 2**32),
+    faults=FAULTS,
+    moves=MOVES,
+    pair_lifetime_s=st.sampled_from([20, 3600]),
+    binding_keys=st.booleans(),
+)
 @settings(max_examples=15)
 def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
-    seed: int, faults: Faults, moves: list[tuple[float, NodeIdentity, str]]
+    seed: int,
+    faults: Faults,
+    moves: list[tuple[float, NodeIdentity, str]],
+    pair_lifetime_s: int,
+    binding_keys: bool,
 ):
-    world = talking(World(seed=seed, faults=faults), every_s=0.2)
+    world = World(seed, faults, pair_lifetime_s=pair_lifetime_s, binding_keys=binding_keys)
+    talking(world, every_s=0.2)
     world.move(MN2, "cell")
     world.move(MN1, "wifi1")
     networks = {MN2: "cell", MN1: "wifi1"}

@@ -58,6 +58,9 @@ LAN = "lan"
 DELAY_S = {"wifi1": 0.02, "wifi2": 0.023, "cell": 0.045}
 """One way over an access network."""
 CORE_S = 0.0005
+ROUTER_ANSWERS_S = 0.002
+LINKLESS_S = 0.05
+"""How long a node that moves has no link."""
 PREFIX = {
     network: IPv6Network(f"2001:db8:{number}::/64")
     for number, network in enumerate(DELAY_S, start=1)
@@ -132,6 +135,7 @@ class Agent:
                 self.carry_out_other(effect)
 
     def _send_mobility(self, effect: SendMobility) -> None:
+        self.world.mobility.append((self.world.now, self.name, effect))
         data = codec.encode(effect.message, effect.source, effect.destination)
         packet = Packet(effect.source, effect.destination, Datagram(IPPROTO_MH, data, data[2]))
         self.send(packet, BY_HOME_AGENT_MARK if effect.via_home_agent else 0)
@@ -212,7 +216,7 @@ class Node(Agent):
             case SolicitRouters():
                 if self.network is not None and not world.lost():
                     attachment = self.attachment
-                    world.at(world.now + 0.002, lambda: self._router_answers(attachment))
+                    world.at(world.now + ROUTER_ANSWERS_S, lambda: self._router_answers(attachment))
             case AnnounceAddress(address):
                 if self.network == LAN:
                     world.owner[address] = self.name
@@ -385,8 +389,12 @@ class World:
     seed: int = 1
     faults: Faults = field(default_factory=Faults)
     pair_idle_s: float = 60.0
+    pair_lifetime_s: int = 3600
+    binding_keys: bool = False
     now: float = 0.0
     records: list[tuple[float, str, Record]] = field(default_factory=list)
+    mobility: list[tuple[float, str, SendMobility]] = field(default_factory=list)
+    """When who sent which mobility message."""
     probes: list[Probe] = field(default_factory=list)
     stored: dict[IPv6Address, Any] = field(default_factory=dict)
     owner: dict[IPv6Address, str] = field(default_factory=dict)
@@ -439,6 +447,8 @@ class World:
             security_gateway=COMPANY.security_gateway_inside,
             nodes=internals,
             random_bytes=random_bytes,
+            lifetime_s=self.pair_lifetime_s,
+            binding_keys=self.binding_keys,
         )
         self.vcm = Vcm(self, "vcm", manager, (COMPANY.vcm,))
         self.agents: tuple[Agent, ...] = (
@@ -488,7 +498,7 @@ class World:
 
     # What users do
 
-    def move(self, me: NodeIdentity, network: str, gap_s: float = 0.05) -> None:
+    def move(self, me: NodeIdentity, network: str, gap_s: float = LINKLESS_S) -> None:
         """Re-attach a node."""
         node = self.nodes[me]
         node.detach()

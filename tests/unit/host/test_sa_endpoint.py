@@ -27,6 +27,7 @@ from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
 from mobivpn.signalling.messages import (
     Acknowledge,
+    BindingKeys,
     Envelope,
     Message,
     NodeAbsent,
@@ -154,6 +155,22 @@ def test_outbound_switches_only_after_the_peers_acceptance():
     assert node.kernel_obeys() == [Acknowledge()]
     assert node.events == ["outbound_switched"]
     assert node.effects[-1] == PairSwitched(MN2)
+
+
+def test_binding_keys_of_all_generations_count_for_the_peer_and_the_newest_for_the_node():
+    node = Node()
+    assert node.core.binding_keys_of(MN2) == ()
+    keys = [BindingKeys(bytes([i]) * 20, bytes([16 + i]) * 20) for i in (1, 2)]
+    for generation, given in enumerate(keys, start=1):
+        node.hears(offer(generation, binding_keys=given))
+        node.kernel_obeys()
+        node.switches(generation)
+        assert node.effects[-1] == PairSwitched(MN2, given.outbound)
+    assert node.core.binding_keys_of(MN2) == (keys[0].inbound, keys[1].inbound)
+    assert node.core.binding_keys_of(MN3) == ()
+    node.hears(Release(1, 1))
+    node.waits_until(60)
+    assert node.core.binding_keys_of(MN2) == (keys[1].inbound,)
 
 
 def test_the_peers_acceptance_may_come_before_the_kernel_is_done():

@@ -363,7 +363,7 @@ def test_an_update_for_the_home_address_itself_is_a_deletion():
 
 def test_a_given_key_proves_an_update_without_nonces():
     node = correspondent()
-    node.key_given(PEER, KEY)
+    node.keys_given(PEER, [KEY])
     update = codec.authorise(BindingUpdate(1, 600), KEY, HERE, ME)
     changed, sent = receive(node, update, 0.0)
     assert changed == BindingChanged(PEER, HERE, 600, ME)
@@ -372,11 +372,29 @@ def test_a_given_key_proves_an_update_without_nonces():
     assert codec.is_authentic(sent.message, KEY, HERE, ME)
 
 
+def test_any_of_the_given_keys_proves_an_update_and_answers_it():
+    node = correspondent()
+    node.keys_given(PEER, [bytes(20), KEY])
+    for sequence, key in ((1, KEY), (2, bytes(20))):
+        update = codec.authorise(BindingUpdate(sequence, 600), key, HERE, ME)
+        _, sent = receive(node, update, 0.0)
+        assert isinstance(sent, SendMobility)
+        assert isinstance(sent.message, BindingAcknowledgement)
+        assert codec.is_authentic(sent.message, key, HERE, ME)
+
+
+def test_with_given_keys_no_other_key_proves_anything():
+    node = correspondent()
+    node.keys_given(PEER, [bytes(20)])
+    update = codec.authorise(BindingUpdate(1, 600), KEY, HERE, ME)
+    assert receive(node, update, 0.0) == []
+    assert node.dropped == {"bad-authenticator": 1}
+
+
 def test_a_withdrawn_key_proves_nothing_any_more():
     node = correspondent()
-    node.key_given(PEER, KEY)
-    node.key_withdrawn(PEER)
-    node.key_withdrawn(PEER)
+    node.keys_given(PEER, [KEY])
+    node.keys_given(PEER, [])
     update = codec.authorise(BindingUpdate(1, 600), KEY, HERE, ME)
     assert receive(node, update, 0.0) == []
     assert node.dropped == {"no-nonce-indices": 1}

@@ -1,6 +1,7 @@
 """Messages as JSON (mobivpn.signalling.codec)."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
@@ -15,6 +16,7 @@ from mobivpn.signalling import codec
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
     Acknowledge,
+    BindingKeys,
     Envelope,
     Message,
     MoreCorrespondents,
@@ -51,6 +53,7 @@ EVERY_KIND: list[Message] = [
     offer(),
     offer(sas=minted(algorithm=EspAlgorithm.AES128GCM16)),
     offer(sas=minted(inner=None)),
+    offer(binding_keys=BindingKeys(bytes(20), bytes(range(20)))),
     PeerReady(1, 2),
     Withdraw(1, "idle"),
     Release(1, 2),
@@ -122,6 +125,7 @@ def test_the_longest_messages_fit_a_packet_that_is_never_fragmented():
     )
     most = 2**53
     long_offer = SaOffer(most, most, second, second, sas.backward, sas.forward, most)
+    long_offer = replace(long_offer, binding_keys=BindingKeys(bytes(20), bytes(20)))
     crowd = tuple(longest(f"{i % 10}") for i in range(MAX_CORRESPONDENTS))
     for message in (long_offer, NodeExternal(first, second, most, first, crowd)):
         assert len(codec.encode(Envelope(most, most, message))) <= codec.MAX_DATAGRAM_BYTES
@@ -219,6 +223,16 @@ def test_offers_of_another_shape_are_refused(path: list[str], value: object):
         place = place[name]
     place[path[-1]] = value
     assert refusal(document) == "bad-value"
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [("", "bad-association"), ("AAAA", "bad-association"), ("*", "bad-value"), (5, "bad-value")],
+)
+def test_binding_keys_that_cannot_be_are_refused(key: object, reason: str):
+    document = wire(offer(binding_keys=BindingKeys(bytes(20), bytes(20))))
+    document["mobivpn:sa-offer"]["binding-keys"]["inbound"] = key
+    assert refusal(document) == reason
 
 
 def test_a_refusal_does_not_quote_the_secret():

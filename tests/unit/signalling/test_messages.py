@@ -9,6 +9,7 @@ from mobivpn.errors import CallerError
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
     Acknowledge,
+    BindingKeys,
     MoreCorrespondents,
     NodeAbsent,
     NodeExternal,
@@ -75,8 +76,14 @@ def test_an_offer_has_no_half_selector():
 
 
 def test_no_secret_is_in_a_repr():
-    whole: SaOffer = offer()
-    for key in (whole.inbound.key, whole.outbound.key):
+    binding_keys = BindingKeys(b"secret of the peer..", b"secret of this node.")
+    whole: SaOffer = offer(binding_keys=binding_keys)
+    for key in (
+        whole.inbound.key,
+        whole.outbound.key,
+        binding_keys.inbound,
+        binding_keys.outbound,
+    ):
         assert repr(key) not in repr(whole)
         assert key.hex() not in repr(whole)
 

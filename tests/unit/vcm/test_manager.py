@@ -13,6 +13,7 @@ from mobivpn.signalling.exchange import SendSignal
 from mobivpn.signalling.messages import (
     Acknowledge,
     Answer,
+    BindingKeys,
     Envelope,
     Message,
     MoreCorrespondents,
@@ -44,7 +45,7 @@ LIFETIME_S, HOLD_DOWN_S = 100, 5.0
 class Vcm:
     """A manager and, for each peer, the numbers of what has been said."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, binding_keys: bool = False) -> None:
         self.core = Manager(
             epoch=7,
             security_gateway=SG,
@@ -52,6 +53,7 @@ class Vcm:
             random_bytes=DifferentBytes(),
             lifetime_s=LIFETIME_S,
             hold_down_s=HOLD_DOWN_S,
+            binding_keys=binding_keys,
         )
         self.now = 0.0
         self.effects: list[Effect] = []
@@ -113,8 +115,8 @@ class Vcm:
         return self.is_answered(node, Withdraw, Acknowledge())
 
 
-def both_external() -> Vcm:
-    vcm = Vcm()
+def both_external(*, binding_keys: bool = False) -> Vcm:
+    vcm = Vcm(binding_keys=binding_keys)
     vcm.leaves(MN2)
     vcm.leaves(MN1)
     return vcm
@@ -353,6 +355,28 @@ def test_a_pair_is_renewed_before_it_expires():
     vcm.switches(A)
     assert vcm.switches(B) == [(A, Release(1, 1)), (B, Release(1, 1))]
     assert [len(context.managed_pairs) for context in vcm.core.contexts] == [1, 1]
+
+
+def test_without_binding_keys_return_routability_is_left_to_the_nodes():
+    offers = both_external().hears(SG, SessionDetected(A, B))
+    assert [m.binding_keys for _, m in offers if isinstance(m, SaOffer)] == [None, None]
+
+
+def test_binding_keys_are_two_views_of_the_same_two_and_fresh_in_each_generation():
+    vcm = both_external(binding_keys=True)
+    generations = [vcm.hears(SG, SessionDetected(A, B))]
+    for node in (A, B):
+        vcm.accepts(node)
+    for node in (A, B):
+        vcm.switches(node)
+    generations.append(vcm.waits_until(RENEWAL * LIFETIME_S))
+    seen = set[bytes]()
+    for said in generations:
+        one, other = (m.binding_keys for _, m in said if isinstance(m, SaOffer))
+        assert one is not None
+        assert other == BindingKeys(one.outbound, one.inbound)
+        seen |= {one.inbound, one.outbound}
+    assert len(seen) == 4
 
 
 def test_generations_have_secrets_and_reqids_of_their_own():
