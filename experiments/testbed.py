@@ -52,10 +52,12 @@ START_WITHIN_S = 3.0
 SETTLE_S = 1.0
 """Virtual seconds between the last start and the first probe."""
 
+# Nodes solicit. Advertisements at random times between would keep flows in a switch alive, or not:
+# with these intervals (RFC 4861's largest) radvd sends its first ones at fixed distances of 16 s.
 RADVD = """interface {device} {{
   AdvSendAdvert on;
-  MinRtrAdvInterval 3;
-  MaxRtrAdvInterval 10;
+  MinRtrAdvInterval 1350;
+  MaxRtrAdvInterval 1800;
   MinDelayBetweenRAs 0.03;
   prefix {prefix} {{ AdvOnLink on; AdvAutonomous on; AdvRouterAddr on; }};
 }};
