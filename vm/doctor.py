@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from vm.errors import LabError
 from vm.machine import Machine
 
 MEMORY_MIB = 2048
+OPEN_FILES = 4096
+"""A walk had 1300 open at a time."""
 _DISK_MIB = 3072
 
 
@@ -55,7 +58,8 @@ def examine() -> Examination:
         _packages(need, [package.name for package in lacking if package.need is need])
         for need in packages.Need
     ]
-    findings += [_environment(), _kernel(), _user_mode_linux(), _native(), _memory(), _disk()]
+    findings += [_environment(), _kernel(), _user_mode_linux(), _native()]
+    findings += [_memory(), _files(), _disk()]
     findings += [_use("run, test", Clock.VIRTUAL), _use("shell", Clock.WALL)]
     return Examination(tuple(findings), packages.install_line(lacking) if lacking else None)
 
@@ -119,6 +123,14 @@ def available_memory_mib(meminfo: str) -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) >> 10
     return 0
+
+
+def _files() -> Finding:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY or most >= OPEN_FILES:
+        return Finding("open files", State.GOOD, f"enough for a lab's {OPEN_FILES}")
+    detail = f"{most} allowed, a lab needs up to {OPEN_FILES}; raise the hard limit (ulimit -Hn)"
+    return Finding("open files", State.BAD, detail)
 
 
 def _disk() -> Finding:

@@ -11,6 +11,7 @@ nothing but the standard library, because it must not share any thread or lock w
 import contextlib
 import ctypes
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -29,6 +30,9 @@ def main(lifeline: int, command: list[str]) -> int:
     for number in _LEFT_TO_THE_ASKER:
         signal.signal(number, signal.SIG_IGN)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    # User-mode Linux keeps a file of the host open for each that its own kernel remembers.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         child = subprocess.Popen(command, preexec_fn=_die_with_supervisor)
     except OSError as error:

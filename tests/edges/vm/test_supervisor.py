@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -55,6 +56,15 @@ def supervise(script: str, *, limit_s: float | None = None, stop: int | None = N
             stop=stop,
         )
     return b"%d " % status + b"".join(said)
+
+
+def test_a_lab_may_open_as_many_files_as_the_machine_allows(cache: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        assert supervise("ulimit -n").split() == [b"0", str(hard).encode()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_output_and_exit_code_come_back(cache: Path) -> None:
