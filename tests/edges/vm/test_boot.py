@@ -22,11 +22,13 @@ from vm.job import Job
 # Runs a job in a lab VM, for tests that end whoever asked for it. By the wall clock: in virtual
 # time the longest wait is over at once.
 ASKER = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from vm import boot, lease
 from vm.clock import Clock
 from vm.job import Job
+# A test session in the background of a script has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with lease.hold() as held:
     command = ("sh", "-c", "echo up; sleep 1000000")
     job = Job(command=command, directory=Path("/"), clock=Clock.WALL)

@@ -20,8 +20,10 @@ from vm.errors import LabCrashed, LabError, LimitReached
 DAEMON = "setsid sh -c 'echo $$; exec sleep 60' & "
 
 ASKER = """
-import os, sys
+import os, signal, sys
 from vm import boot, lease
+# A test session in the background of a script has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with lease.hold() as held:
     environment = {"PATH": os.environ["PATH"]}
     say = lambda data: os.write(1, data)
