@@ -1,13 +1,20 @@
 """How a mobile node changes its place: its cable leaves one switch and is plugged into another."""
 
+import fcntl
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 
 from mininet.net import Mininet
 
-from topologies.links import IDEAL, LAN, LinkProfile, shaping_script
+from topologies.links import IDEAL, LAN, LinkProfile, profiles, shaping_script
 from topologies.topo import far_end, fixed_mac, in_host, keep_qdiscs
+
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+IFREQ_FLAGS = struct.Struct("=16sH22x")
+"""A `struct ifreq` with an interface's flags, netdevice(7)."""
 
 Observer = Callable[[str, str, str], None]
 """Called with (event, node, network) at the moment of link_down and link_up."""
@@ -30,7 +37,7 @@ class Attachment:
         on_new_link: Callable[[str, str], None] = lambda node, far: None,
     ) -> None:
         self._net = net
-        self._links = links
+        self._profiles = profiles(links)
         self._observe = observe
         self._seed = seed
         self._on_new_link = on_new_link
@@ -80,12 +87,11 @@ class Attachment:
         if how == "new":
             in_host(host, f"ip link set {interface} up\n")
         else:
-            _run("ip", "link", "set", far, "up")
+            _bring_up(far)
 
     def _shaping(self, device: str, network: str) -> str:
-        if network == LAN:
-            return shaping_script([(device, self._links[LAN])], self._seed)
-        return f"tc qdisc replace dev {device} root {IDEAL}\n"
+        profile = self._profiles[LAN if network == LAN else IDEAL]
+        return shaping_script([(device, profile)], self._seed)
 
     def _make_new(self, node: str) -> None:
         """Take a node's interface away and give it another one, which has no carrier yet.
@@ -117,6 +123,14 @@ class Attachment:
         path = f"/sys/class/net/{self.interface(node)}/operstate"
         while host.popen(["cat", path], stdout=subprocess.PIPE).communicate()[0] != b"down\n":
             time.sleep(0.001)
+
+
+def _bring_up(interface: str) -> None:
+    """Set an interface up at once: to start a program for it takes a third of a millisecond."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
+        request = IFREQ_FLAGS.pack(interface.encode(), 0)
+        name, flags = IFREQ_FLAGS.unpack(fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, IFREQ_FLAGS.pack(name, flags | IFF_UP))
 
 
 def _run(*command: str) -> None:
