@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from mobivpn.host.plan import SIGNALLING_PRIORITY
+
 IPPROTO_MH = 135
 SO_MARK = 36
 HOME_ADDRESS_OPTION, PAD1 = 201, 0
@@ -56,6 +58,7 @@ class MobilitySocket:
 
     def __init__(self) -> None:
         self.file = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MH)
+        self.file.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SIGNALLING_PRIORITY)
         for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVDSTOPTS):
             self.file.setsockopt(socket.IPPROTO_IPV6, option, 1)
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
+from mobivpn.host.plan import SIGNALLING_PRIORITY
 from mobivpn.signalling.exchange import SendSignal
 
 IPV6_FREEBIND = 78
@@ -20,6 +21,7 @@ class SignallingSocket:
         self._port = port
         self.file = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self.file.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        self.file.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SIGNALLING_PRIORITY)
         self.file.bind((str(address), port))
         self.file.setblocking(False)
 

@@ -3,29 +3,52 @@
 import hashlib
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from mobivpn.host.plan import SIGNALLING_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
 class LinkProfile:
-    """What a link does to packets in each direction: delay (ms), rate (Mbit/s), loss (percent)."""
+    """What a link does to packets in each direction: delay (ms), rate (Mbit/s), loss (percent).
+
+    `signalling_loss_percent` of the messages that a host sends itself as signalling
+    (`mobivpn.host.plan.SIGNALLING_PRIORITY`) are lost beside that, where they begin.
+    """
 
     delay_ms: float
     rate_mbit: float
     loss_percent: float = 0.0
+    signalling_loss_percent: float = 0.0
 
-    def qdisc(self) -> str:
-        """Return the one qdisc that shapes a direction; the queue is longer than any burst."""
-        loss = f" loss {self.loss_percent}%" if self.loss_percent else ""
-        return f"netem delay {self.delay_ms}ms rate {self.rate_mbit}mbit limit 100000{loss}"
+    def qdiscs(self, device: str) -> Iterator[str]:
+        """Yield the `tc` commands that shape what leaves by a device."""
+        if not self.signalling_loss_percent:
+            yield f"qdisc replace dev {device} root {self._shape(self.loss_percent)}"
+            return
+        bands = " ".join("1" if p == SIGNALLING_PRIORITY else "0" for p in range(PRIORITIES))
+        kept = (100 - self.loss_percent) * (100 - self.signalling_loss_percent) / 100
+        yield f"qdisc replace dev {device} root handle 1: prio bands 2 priomap {bands}"
+        yield f"qdisc replace dev {device} parent 1:1 {self._shape(self.loss_percent)}"
+        yield f"qdisc replace dev {device} parent 1:2 {self._shape(100 - kept)}"
+
+    def _shape(self, loss_percent: float) -> str:
+        """Return one qdisc; its queue is longer than any burst."""
+        if not self.rate_mbit and not loss_percent:
+            return "pfifo_fast"
+        rate = f" rate {self.rate_mbit}mbit" if self.rate_mbit else ""
+        loss = f" loss {loss_percent}%" if loss_percent else ""
+        return f"netem delay {self.delay_ms}ms{rate} limit 100000{loss}"
 
 
-IDEAL = "pfifo_fast"
-"""The qdisc of a link that neither delays nor drops: a mobile node's own, outside."""
+PRIORITIES = 16
+"""How many priorities a `prio` qdisc tells apart."""
 
 LAN, GATEWAY, HOME_AGENT = "lan", "sg", "ha"
+IDEAL = "ideal"
+"""Links that neither delay nor drop data: a mobile node's own, outside, and s-sg - sg."""
 
 DEFAULT_LINKS: Mapping[str, LinkProfile] = {
     LAN: LinkProfile(0.2, 1000),
@@ -38,6 +61,12 @@ DEFAULT_LINKS: Mapping[str, LinkProfile] = {
 """By name: `lan` is every link to the LAN switch and the one between r22 and sg; `sg` and `ha` are
 theirs to inet; an access network's lies between its router and inet."""
 
+
+def profiles(links: Mapping[str, LinkProfile]) -> Mapping[str, LinkProfile]:
+    """Return the profiles of all links, the ideal one included."""
+    return {**links, IDEAL: LinkProfile(0, 0, 0, links[LAN].signalling_loss_percent)}
+
+
 CHECKOUT = Path(__file__).parent.parent
 
 
@@ -49,9 +78,9 @@ def shaping_script(shaped: Iterable[tuple[str, LinkProfile]], seed: int) -> str:
     shaped = list(shaped)
     if not shaped:
         return ""
-    lines = [f"qdisc replace dev {device} root {profile.qdisc()}" for device, profile in shaped]
+    lines = [line for device, profile in shaped for line in profile.qdiscs(device)]
     script = "tc -batch - <<END\n" + "\n".join(lines) + "\nEND\n"
-    lossy = [device for device, profile in shaped if profile.loss_percent]
+    lossy = [device for device, p in shaped if p.loss_percent or p.signalling_loss_percent]
     if lossy:
         seeds = [f"{device}={_loss_seed(device, seed)}" for device in lossy]
         program = [sys.executable, "-m", "topologies.loss_seed", *seeds]

@@ -1,7 +1,7 @@
-"""Seed the random losses of a device's netem: `python -m topologies.loss_seed DEVICE=SEED ...`
+"""Seed the random losses of a device's netems: `python -m topologies.loss_seed DEVICE=SEED ...`
 
 Linux 6.6 and later draw the losses of a qdisc from a generator of its own, which takes a seed
-(TCA_NETEM_PRNG_SEED). The tc of Debian 12 is older than that, so this sends the kernel the qdisc
+(TCA_NETEM_PRNG_SEED). The tc of Debian 12 is older than that, so this sends the kernel each qdisc
 that it has, with another seed. To be replaced by tc's own word `seed` where tc knows it.
 """
 
@@ -17,46 +17,46 @@ ATTRIBUTE = struct.Struct("=HH")
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWQDISC, RTM_GETQDISC = 36, 38
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
-TC_H_ROOT = 0xFFFFFFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_NETEM_PRNG_SEED = 14
 
 
 def seed_losses(device: str, seed: int) -> None:
-    """Let the netem at a device's root begin its losses anew from `seed` (64 bits).
+    """Let each netem of a device begin its losses anew from `seed` (64 bits) and its place.
 
     Raises OSError where there is no such device, no netem, or a kernel that does not seed.
     """
     index = socket.if_nametoindex(device)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        handle, options = _netem(netlink, device, index)
-        wanted = _attribute(TCA_NETEM_PRNG_SEED, struct.pack("=Q", seed))
-        if wanted in options:
-            return
-        # Of an attribute that is there twice, the kernel takes the last.
-        change = (
-            TCMSG.pack(socket.AF_UNSPEC, index, handle, TC_H_ROOT, 0)
-            + _attribute(TCA_KIND, b"netem\0")
-            + _attribute(TCA_OPTIONS, options + wanted)
-        )
-        _send(netlink, RTM_NEWQDISC, NLM_F_ACK, change)
-        for _ in _answers(netlink):
-            pass
-        if wanted not in _netem(netlink, device, index)[1]:
-            raise OSError(f"{device}: this kernel does not seed netem (Linux 6.6 and later do)")
+        found = _netems(netlink, index)
+        if not found:
+            raise OSError(f"{device}: no netem on it")
+        for parent, (handle, options) in found.items():
+            wanted = _attribute(TCA_NETEM_PRNG_SEED, struct.pack("=Q", (seed + parent) % 2**64))
+            if wanted in options:
+                continue
+            # Of an attribute that is there twice, the kernel takes the last.
+            change = (
+                TCMSG.pack(socket.AF_UNSPEC, index, handle, parent, 0)
+                + _attribute(TCA_KIND, b"netem\0")
+                + _attribute(TCA_OPTIONS, options + wanted)
+            )
+            _send(netlink, RTM_NEWQDISC, NLM_F_ACK, change)
+            for _ in _answers(netlink):
+                pass
+            if wanted not in _netems(netlink, index)[parent][1]:
+                raise OSError(f"{device}: this kernel does not seed netem (Linux 6.6 and later do)")
 
 
-def _netem(netlink: socket.socket, device: str, index: int) -> tuple[int, bytes]:
-    """Return handle and options of the netem at a device's root."""
+def _netems(netlink: socket.socket, index: int) -> dict[int, tuple[int, bytes]]:
+    """Return handle and options of each netem of a device, by its place (parent)."""
     _send(netlink, RTM_GETQDISC, NLM_F_DUMP, TCMSG.pack(socket.AF_UNSPEC, index, 0, 0, 0))
-    found = None
+    found: dict[int, tuple[int, bytes]] = {}
     for message in _answers(netlink):
         _, at, handle, parent, _ = TCMSG.unpack_from(message)
         attributes = dict(_attributes(message[TCMSG.size :]))
-        if (at, parent, attributes.get(TCA_KIND)) == (index, TC_H_ROOT, b"netem\0"):
-            found = handle, attributes[TCA_OPTIONS]
-    if found is None:
-        raise OSError(f"{device}: no netem at its root")
+        if (at, attributes.get(TCA_KIND)) == (index, b"netem\0"):
+            found[parent] = handle, attributes[TCA_OPTIONS]
     return found
 
 

@@ -10,7 +10,15 @@ from mininet.node import Node, OVSSwitch, RemoteController
 from mininet.topo import Topo
 
 from topologies.addresses import PLAN, Plan
-from topologies.links import GATEWAY, HOME_AGENT, LAN, LinkProfile, shaping_script
+from topologies.links import (
+    GATEWAY,
+    HOME_AGENT,
+    IDEAL,
+    LAN,
+    LinkProfile,
+    profiles,
+    shaping_script,
+)
 
 # Set in each host before it has any interface: nothing random, nothing before the agents say so.
 HOST_SYSCTLS = {
@@ -210,7 +218,7 @@ def _shaped(plan: Plan) -> dict[str, list[tuple[str, str]]]:
     shaped = {
         "": [(f"s-lan-{name}", LAN) for name in (*LAN_HOSTS, "r22")] + [("s-sg-r22", LAN)],
         "r22": [("r22-lan", LAN), ("r22-sg", LAN)],
-        "sg": [("sg-ext", GATEWAY)],
+        "sg": [("sg-ext", GATEWAY), ("sg-lan", IDEAL)],
         "ha": [("ha-eth0", HOME_AGENT)],
         "inet": [("inet-sg", GATEWAY), ("inet-ha", HOME_AGENT)],
     }
@@ -244,8 +252,9 @@ def configure(
 ) -> None:
     """Give every host its addresses, routes and link profiles: one shell per host."""
     addresses, routes, neighbours = _addresses(plan), _routes(plan, inner_mtu), _neighbours(plan)
+    profile_of = profiles(links)
     shaping = {
-        host: shaping_script([(device, links[profile]) for device, profile in shaped], seed)
+        host: shaping_script([(device, profile_of[profile]) for device, profile in shaped], seed)
         for host, shaped in _shaped(plan).items()
     }
     for host in net.hosts:

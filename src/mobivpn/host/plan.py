@@ -5,6 +5,9 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
 
+SIGNALLING_PRIORITY = 7
+"""Linux's TC_PRIO_CONTROL: signalling is sent with it, so that a link can tell it from data."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
