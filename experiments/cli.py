@@ -83,6 +83,19 @@ def _lab_options(command: Any) -> Any:
             "VCM sends (RFC 4449).  [default: the scenario's, rr]",
         ),
         click.option(
+            "--signalling-loss",
+            "signalling_loss_percent",
+            type=click.FloatRange(0, 100, max_open=True),
+            metavar="PERCENT",
+            help="Lose so many of the messages that nodes, gateway, home agent and VCM send.",
+        ),
+        click.option(
+            "--runs",
+            type=click.IntRange(1, 100_000),
+            metavar="N",
+            help="How many handovers to draw.  [default: the scenario's, 20]",
+        ),
+        click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),
             metavar="N",

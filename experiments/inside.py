@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments import walk
+from experiments import handover, walk
 from experiments.programs import TestbedError
 from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
@@ -20,6 +20,7 @@ from experiments.testbed import Testbed, links_of
 from topologies.addresses import PLAN
 from vm import openvswitch
 
+EXPERIMENTS = {"walk": walk.run, "handover": handover.run}
 PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
 
 
@@ -27,7 +28,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Return run.json: all that a reader of the results must know (docs/schema.md)."""
     company = PLAN.company
     pair = scenario.traffic.between
-    moves = [move.model_dump() for move in scenario.move if move.node in pair]
+    changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
     return {
         "schema": SCHEMA,
         "experiment": scenario.experiment,
@@ -38,6 +39,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "agent_delay_ms": scenario.agent_delay_ms,
         "binding_auth": scenario.binding_auth,
+        "signalling_loss_percent": scenario.signalling_loss_percent,
         "versions": _versions(spec["revision"]),
         "links": {
             name: {
@@ -55,6 +57,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             "vcm": str(company.vcm),
             "home_agent": str(company.home_agent),
             "signalling_port": company.signalling_port,
+            "access_networks": {network.name: str(network.prefix) for network in PLAN.access},
             "nodes": {
                 node.name: {
                     "internal_home_address": str(node.internal_home_address),
@@ -64,7 +67,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             },
         },
         "pair": list(pair),
-        "moves": moves,
+        "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in pair],
     }
 
 
@@ -104,7 +107,7 @@ def carry_out(spec: dict[str, Any]) -> None:
         run = describe(spec, scenario)
         path = results / "run.json"
         path.write_text(json.dumps(run, indent=2))
-        run["time_zero"] = walk.run(scenario, results, Path(scratch))
+        run["time_zero"] = EXPERIMENTS[scenario.experiment](scenario, results, Path(scratch))
         path.write_text(json.dumps(run, indent=2))
 
 

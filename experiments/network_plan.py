@@ -35,7 +35,7 @@ class NetworkPlan:
     `delay_ms` is by link profile: lan, sg, ha and the access networks' names. Delays sit so: each
     host's link to the LAN switch and r22's, `lan`; r22 - s-sg, `lan`; s-sg - sg, none; sg - inet,
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
-    outside, none.
+    outside, none. `prefix_by_network` has the access networks' prefixes, as far as they are known.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -48,6 +48,7 @@ class NetworkPlan:
     delay_ms: Mapping[str, float]
     rate_mbit: Mapping[str, float]
     loss_percent: Mapping[str, float]
+    prefix_by_network: Mapping[str, IPv6Network]
     signalling_port: int = 5202
 
     @cached_property
@@ -146,6 +147,10 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
             delay_ms={name: float(link["delay_ms"]) for name, link in links.items()},
             rate_mbit={name: float(link["rate_mbit"]) for name, link in links.items()},
             loss_percent={name: float(link["loss_percent"]) for name, link in links.items()},
+            prefix_by_network={
+                name: IPv6Network(prefix)
+                for name, prefix in addresses.get("access_networks", {}).items()
+            },
             signalling_port=int(addresses.get("signalling_port", 5202)),
         )
     except KeyError as error:

@@ -34,6 +34,11 @@ def wait_until(what: str, condition: Callable[[], bool], within_s: float) -> Non
         time.sleep(0.01)
 
 
+def sleep_until(at: float) -> None:
+    """Sleep until a moment of CLOCK_REALTIME (s), which nobody sets while a lab runs."""
+    time.sleep(max(0.0, at - time.time()))
+
+
 class Program:
     """One Python program of this project, running in a host."""
 

@@ -33,6 +33,7 @@ SUMMARY_KEYS = (
     "direct_setup_ms",
     "direct_setup_lower_bound_ms",
     "moves",
+    "handovers",
     "wall_seconds",
     "checks",
 )
@@ -84,6 +85,10 @@ class ResultSet:
     @property
     def keys_path(self) -> Path:
         return self.folder / "keys" / "esp_sa"
+
+    @property
+    def databases_path(self) -> Path:
+        return self.folder / "databases"
 
     def probe_log_path(self, node: str) -> Path:
         """Return where a node's probe program leaves its log."""

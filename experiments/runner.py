@@ -47,6 +47,8 @@ class Options:
     seed: int | None = None
     agent_delay_ms: float | None = None
     binding_auth: str | None = None
+    signalling_loss_percent: float | None = None
+    runs: int | None = None
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
@@ -141,6 +143,8 @@ def load(name_or_path: str, options: Options) -> Scenario:
         "seed": options.seed,
         "agent_delay_ms": options.agent_delay_ms,
         "binding_auth": options.binding_auth,
+        "signalling_loss_percent": options.signalling_loss_percent,
+        "handovers": None if options.runs is None else {"runs": options.runs},
         "limit_s": options.limit_s,
     }
     overrides = {key: value for key, value in given.items() if value is not None}

@@ -10,6 +10,8 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell"]
+Attach = Literal["replug", "new"]
+GapMs = Annotated[float, Field(ge=0, le=60_000)]
 
 
 class ScenarioError(Exception):
@@ -63,29 +65,61 @@ class Move(_Model):
     at_s: Annotated[float, Field(gt=0)]
     node: Node
     to: Network
-    gap_ms: Annotated[float, Field(ge=0, le=60_000)] = 20.0
-    attach: Literal["replug", "new"] = "replug"
+    gap_ms: GapMs = 20.0
+    attach: Attach = "replug"
+
+
+class Handovers(_Model):
+    """Handovers that are drawn from the seed, one after another (`experiments.handover`).
+
+    From the moment when one is complete, the next one lets as much time pass as is drawn from
+    `pause_s` (shortest, longest).
+    """
+
+    runs: Annotated[int, Field(ge=1, le=100_000)] = 20
+    pause_s: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(le=3600)]] = (0.2, 0.8)
+    gap_ms: GapMs = 20.0
+    attach: Attach = "replug"
+
+    @model_validator(mode="after")
+    def _shortest_first(self) -> "Handovers":
+        if self.pause_s[0] > self.pause_s[1]:
+            raise ValueError("pause_s: name the shortest first")
+        return self
 
 
 class Scenario(_Model):
     """One run.
 
     `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449).
+    that come with each pair (RFC 4449). A walk lasts for `duration_s` and has its moves written
+    down; the experiment `handover` draws them and ends after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     summary: str
-    experiment: Literal["walk"] = "walk"
+    experiment: Literal["walk", "handover"] = "walk"
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    duration_s: Annotated[float, Field(gt=0, le=86_400)]
+    signalling_loss_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     limit_s: Annotated[float, Field(gt=0)] = 900.0
     links: Links = Links()
     traffic: Traffic = Traffic()
     move: tuple[Move, ...] = ()
+    handovers: Handovers | None = None
+
+    @model_validator(mode="after")
+    def _of_its_experiment(self) -> "Scenario":
+        walk, of_its_kind = self.experiment == "walk", f"an experiment '{self.experiment}'"
+        for key, needed in (("duration_s", walk), ("handovers", not walk)):
+            if (getattr(self, key) is not None) != needed:
+                raise ValueError(f"{key}: {'needed' if needed else 'not allowed'} in {of_its_kind}")
+        if self.move and not walk:
+            raise ValueError(f"move: not allowed in {of_its_kind}")
+        return self
 
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
@@ -96,16 +130,16 @@ class Scenario(_Model):
                 raise ValueError(f"move {number}: at_s {move.at_s} comes before the move above it")
             if move.to == at[move.node]:
                 raise ValueError(f"move {number}: {move.node} is on {move.to} already")
-            if move.at_s >= self.duration_s:
+            if self.duration_s is not None and move.at_s >= self.duration_s:
                 raise ValueError(f"move {number}: at_s is not before duration_s {self.duration_s}")
             at[move.node], last = move.to, move.at_s
         return self
 
 
 def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario:
-    """Return the scenario of that name, or in that file, with `overrides` of top-level keys.
+    """Return the scenario of that name, or in that file, with `overrides`.
 
-    Raises ScenarioError in one line.
+    Of a table, an override changes only the keys that it names. Raises ScenarioError in one line.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -125,9 +159,18 @@ def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: {error}") from error
     try:
-        return Scenario.model_validate(data | (overrides or {}))
+        return Scenario.model_validate(_overridden(data, overrides or {}))
     except ValidationError as error:
         raise ScenarioError(f"{path}: {_first(error)}") from error
+
+
+def _overridden(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in overrides.items():
+        table = data.get(key)
+        both = isinstance(table, dict) and isinstance(value, dict)
+        merged[key] = {**table, **value} if both else value
+    return merged
 
 
 def _first(error: ValidationError) -> str:

@@ -13,6 +13,7 @@ from experiments.report.record import NO_VERDICT, Record, load
 from experiments.report.story import headline, told
 
 _STYLE = {"passed": "bold green", "failed": "bold red", NO_VERDICT: "bold yellow"}
+_FEW_MOVES = 8
 _WIDE = 72
 """Columns that a line of many parts may take before it is broken."""
 
@@ -78,9 +79,16 @@ def _losses(record: Record) -> list[str]:
 
 
 def _gaps(record: Record) -> list[str]:
-    """Return each move's time without traffic, and its lower bound."""
+    """Return each move's time without traffic, and its lower bound; of many, their spread."""
     found = []
-    for move in record.value("moves") or []:
+    moves = record.value("moves") or []
+    if len(moves) > _FEW_MOVES:
+        spread = {
+            key: record.value("handovers", "gap_ms", key) for key in ("median", "p95", "worst")
+        }
+        names = {"median": "median", "p95": "95 % up to", "worst": "worst"}
+        return [f"{names[key]} {gap:.1f}" for key, gap in spread.items() if gap is not None]
+    for move in moves:
         gap, bound = move["gap_ms"], move["lower_bound_ms"]
         took = "never got through" if gap is None else f"{gap:.1f}"
         least = "" if gap is None or bound is None else f" (least {bound:.1f})"
@@ -89,15 +97,16 @@ def _gaps(record: Record) -> list[str]:
 
 
 def _checks(checks: list[Mapping[str, Any]]) -> Table:
-    """Return the figures against their limits, failed ones first."""
+    """Return the figures that are judged against their limits, failed ones first."""
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
     table.add_column("")
     table.add_column("check")
     table.add_column("value", justify="right")
     table.add_column("limit", justify="right")
     for check in sorted(checks, key=lambda check: check["passed"]):
-        limit = "" if check["limit"] is None else told(check["limit"])
-        mark = "·" if check["limit"] is None else ("✓" if check["passed"] else "✗")
-        style = "" if check["passed"] else "bold red"
-        table.add_row(mark, escape(check["name"]), told(check["value"]), limit, style=style)
+        if check["limit"] is None:
+            continue
+        mark, style = ("✓", "") if check["passed"] else ("✗", "bold red")
+        cells = (escape(check["name"]), told(check["value"]), told(check["limit"]))
+        table.add_row(mark, *cells, style=style)
     return table

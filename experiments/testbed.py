@@ -69,7 +69,8 @@ def links_of(scenario: Scenario) -> dict[str, LinkProfile]:
     links = dict(DEFAULT_LINKS)
     for name, link in scenario.links:
         links[name] = replace(links[name], **link.model_dump(exclude_none=True))
-    return links
+    lost = scenario.signalling_loss_percent
+    return {name: replace(link, signalling_loss_percent=lost) for name, link in links.items()}
 
 
 class Testbed:
@@ -144,10 +145,11 @@ class Testbed:
             "numeral": None,
             "details": details,
         }
-        with self._event_log("testbed").open("a") as file:
+        with self.event_log("testbed").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _event_log(self, name: str) -> Path:
+    def event_log(self, name: str) -> Path:
+        """Return where a host's program writes its events, one JSON object a line."""
         return self._scratch / f"{name}.events"
 
     def _key_log(self, name: str) -> Path:
@@ -164,7 +166,7 @@ class Testbed:
                     "mobile_nodes": [str(n.internal_home_address) for n in company.nodes],
                     "infrastructure": [str(company.vcm)],
                     "socket": str(self._scratch / "gateway.socket"),
-                    "event_log": str(self._event_log("controller")),
+                    "event_log": str(self.event_log("controller")),
                 }
             )
         )
@@ -210,7 +212,7 @@ class Testbed:
                         GivenAssociation(purpose, of, pair)
                         for (purpose, of), pair in share_of(given, role, node).items()
                     ),
-                    event_log=str(self._event_log(name)),
+                    event_log=str(self.event_log(name)),
                     key_log=str(self._key_log(name)),
                     agent_delay_ms=self.scenario.agent_delay_ms,
                     binding_keys=self.scenario.binding_auth == "static",
@@ -241,7 +243,7 @@ class Testbed:
 
             def there(name: str = name) -> bool:
                 self._programs[name].check()
-                return bool(logged(self._event_log(name), event))
+                return bool(logged(self.event_log(name), event))
 
             wait_until(f"{event} of {name}", there, READY_WITHIN_S)
 
@@ -292,7 +294,7 @@ class Testbed:
 
     def dump_databases(self, moment: str) -> None:
         """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys."""
-        for name in (*self.scenario.traffic.between, "sg"):
+        for name in (*self.scenario.traffic.between, "sg", "ha"):
             texts = []
             for arguments in (("state", "list", "nokeys"), ("policy", "list")):
                 process = self.host(name).popen(

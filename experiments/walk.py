@@ -1,8 +1,8 @@
 """The walk: the scenario's moves, one after another, under a steady stream of probes."""
 
-import time
 from pathlib import Path
 
+from experiments.programs import sleep_until
 from experiments.scenario import Scenario
 from experiments.testbed import Testbed
 
@@ -12,21 +12,16 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     with Testbed(scenario, results, scratch) as testbed:
         testbed.dump_databases("start")
         begin = testbed.start_traffic()
-        _sleep_until(begin)
+        sleep_until(begin)
         testbed.record("walk_begin")
         for number, move in enumerate(scenario.move, 1):
-            _sleep_until(begin + move.at_s)
+            sleep_until(begin + move.at_s)
             testbed.check()
             testbed.dump_databases(f"before-move-{number}")
             testbed.record("walk_step", move.node, number=number, to=move.to)
             testbed.attachment.move(move.node, move.to, move.gap_ms, move.attach)
-        _sleep_until(begin + scenario.duration_s)
+        sleep_until(begin + scenario.duration_s)
         testbed.check()
         testbed.dump_databases("end")
         testbed.record("walk_end")
     return begin
-
-
-def _sleep_until(at: float) -> None:
-    """Sleep until a moment of CLOCK_REALTIME (s), which nobody sets while a lab runs."""
-    time.sleep(max(0.0, at - time.time()))

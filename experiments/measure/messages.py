@@ -43,6 +43,8 @@ NUMERALS_BY_ROLE = {
 """Figure 2's numerals for the pair's first and second node (seed: MN1, MN2): offers and the
 acknowledgements forwarded by whom they go to, acceptances by whom they come from."""
 
+LINK_LOCAL_PREFIX = bytes.fromhex("fe80000000000000")
+
 BINDING_UPDATE, BINDING_ACKNOWLEDGEMENT = 5, 6
 LIFETIME_UNIT_S = 4
 ALTERNATE_CARE_OF_ADDRESS = 3
@@ -102,7 +104,10 @@ class _Transmission:
 
 
 class _HostNames:
-    """Names of hosts by any of their addresses, care-of addresses included."""
+    """Names of hosts by any of their addresses, care-of and link-local ones included.
+
+    A node's link-local address has the interface identifier of its care-of addresses.
+    """
 
     def __init__(self, seen: Observations, plan: NetworkPlan) -> None:
         self._known = dict(plan.host_by_address)
@@ -110,6 +115,7 @@ class _HostNames:
             name = plan.host_by_address.get(home_address)
             if name is not None:
                 self._known.setdefault(care_of_address, name)
+                self._known.setdefault(LINK_LOCAL_PREFIX + care_of_address[8:], name)
 
     def name_of(self, address: bytes) -> str | None:
         return self._known.get(address)

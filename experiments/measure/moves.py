@@ -15,12 +15,16 @@ PHASE_BY_KIND = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One direction during a move: from link down to the first arrival on the new path."""
+    """One direction during a move: from link down to the first arrival on the new path.
+
+    `first_sent_ns` is when the datagram that arrived first was sent.
+    """
 
     move: Move
     source: str
     destination: str
     first_arrival_ns: int | None
+    first_sent_ns: int | None = None
 
     @property
     def outbound(self) -> bool:
@@ -57,7 +61,7 @@ def _window(
         if crossed_ns is None:
             crossed_ns = leg.sent_ns if leg.source == move.node else leg.arrived_ns
         if crossed_ns is not None and move.up_ns - EVENT_RESOLUTION_NS <= crossed_ns < next_down_ns:
-            return Window(move, *direction, leg.arrived_ns)
+            return Window(move, *direction, leg.arrived_ns, leg.sent_ns)
     return Window(move, *direction, None)
 
 

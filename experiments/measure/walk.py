@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.databases import read_databases
 from experiments.esp_keys import read_esp_sa
+from experiments.measure.bindings import WrongBinding, wrong_bindings
 from experiments.measure.bounds import (
     Authorisation,
     MoveBound,
@@ -13,13 +15,20 @@ from experiments.measure.bounds import (
     setup_bound_ms,
     shortest_round_trip_ms,
 )
+from experiments.measure.handovers import Handover, exchanges, steps_of
 from experiments.measure.messages import Message, named, read_messages
 from experiments.measure.moves import Window, assign_to_moves, windows_of
 from experiments.measure.observe import Observations, observe
 from experiments.measure.phases import Interval, assign_to_intervals, intervals_of
 from experiments.measure.probes import Leg, Phase, Probe, Traffic, read_traffic
 from experiments.measure.setup import DirectSetup, direct_setup
-from experiments.measure.timeline import END_OF_TIME_NS, Timeline, read_timeline
+from experiments.measure.timeline import (
+    END_OF_TIME_NS,
+    Move,
+    MoveKind,
+    Timeline,
+    read_timeline,
+)
 from experiments.measure.transfers import Transfer, read_transfers
 from experiments.network_plan import INSIDE, NetworkPlan, plan_from_run
 from experiments.paths import PacketPath
@@ -35,12 +44,35 @@ class MoveResult:
     authorisation: Authorisation
     direct: bool
     lost: int
+    steps: Handover | None
+    """Of a handover, else None."""
+
+    @property
+    def move(self) -> Move:
+        return self.windows[0].move
+
+    @property
+    def outbound(self) -> Window:
+        return next(window for window in self.windows if window.outbound)
+
+    @property
+    def inbound(self) -> Window:
+        return next(window for window in self.windows if not window.outbound)
 
     @property
     def gap_ns(self) -> int | None:
         """The worse of the two directions; None if either never arrived."""
         gaps = [window.gap_ns for window in self.windows]
         return None if not gaps or None in gaps else max(gap for gap in gaps if gap is not None)
+
+    @property
+    def gaps_over_bounds(self) -> list[float | None]:
+        """Both directions' gaps as multiples of their bounds, outbound first."""
+        ways = ((self.outbound, self.bound.outbound_ms), (self.inbound, self.bound.inbound_ms))
+        return [
+            None if window.gap_ns is None or not bound_ms else window.gap_ns / 1e6 / bound_ms
+            for window, bound_ms in ways
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +90,13 @@ class Walk:
     moves: Sequence[MoveResult]
     setup: DirectSetup | None
     transfers: Sequence[Transfer]
+    wrong_bindings: Sequence[WrongBinding] | None
+    """At the end of the run, of the ends that are outside then; None if none is."""
+
+    @property
+    def probe_interval_ms(self) -> float | None:
+        """How often a probe was sent, as far as the run says."""
+        return self.run.get("scenario", {}).get("traffic", {}).get("probe_interval_ms")
 
     def first_direct_interval(self) -> tuple[int, int] | None:
         """Return begin and end of the first direct interval: up to the next change of any kind."""
@@ -195,10 +234,15 @@ def measure(results: ResultSet) -> Walk:
     for probe in traffic.probes():
         if probe.forward.lost and probe.forward.move is not None:
             lost_by_move[probe.forward.move] += 1
+    exchanged = exchanges(messages, [of_move[0].move for of_move in windows])
     moves = [
-        _move_result(of_move, lost, messages, intervals, timeline, plan, pair)
-        for of_move, lost in zip(windows, lost_by_move, strict=True)
+        _move_result(of_move, lost, exchange, intervals, timeline, plan, pair)
+        for of_move, lost, exchange in zip(windows, lost_by_move, exchanged, strict=True)
     ]
+    places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
+    outside_at_end = {
+        name: place for name, place in places_at_end.items() if place in plan.prefix_by_network
+    }
     direct_begins = [i.begin_ns for i in intervals if i.phase is Phase.DIRECT]
     return Walk(
         run=run,
@@ -212,6 +256,11 @@ def measure(results: ResultSet) -> Walk:
         moves=moves,
         setup=direct_setup(messages, seen, pair, min(direct_begins, default=END_OF_TIME_NS)),
         transfers=read_transfers(results.transfer_log_paths()),
+        wrong_bindings=list(
+            wrong_bindings(read_databases(results.databases_path), outside_at_end, plan)
+        )
+        if outside_at_end
+        else None,
     )
 
 
@@ -227,7 +276,7 @@ def _sent_by_direction(traffic: Traffic) -> dict[tuple[str, str], list[Leg]]:
 def _move_result(
     windows: Sequence[Window],
     lost: int,
-    messages: Sequence[Message],
+    exchange: Sequence[Message],
     intervals: Sequence[Interval],
     timeline: Timeline,
     plan: NetworkPlan,
@@ -237,9 +286,10 @@ def _move_result(
     peer = pair[1] if move.node == pair[0] else pair[0]
     before = [interval.phase for interval in intervals if interval.begin_ns < move.down_ns]
     direct = bool(before) and before[-1] is Phase.DIRECT
-    authorisation = authorisation_of(messages, move.node, peer, move.up_ns)
+    authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
     bound = move_bound(move, timeline.place_at(peer, move.up_ns), direct, authorisation, plan)
-    return MoveResult(tuple(windows), bound, authorisation, direct, lost)
+    steps = steps_of(windows, peer, exchange) if move.kind is MoveKind.HANDOVER else None
+    return MoveResult(tuple(windows), bound, authorisation, direct, lost, steps)
 
 
 def authorisation_of(

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from experiments.report import handovers
 from experiments.report.drawing import (
     BAR,
     INK,
@@ -31,7 +32,15 @@ from experiments.report.drawing import (
     milliseconds,
     style,
 )
-from experiments.report.record import Message, Move, Phase, Probe, Record, Way
+from experiments.report.record import (
+    MOST_DETAILED_MOVES,
+    Message,
+    Move,
+    Phase,
+    Probe,
+    Record,
+    Way,
+)
 
 CELLS_ACROSS, CELLS_UP = 900, 260
 """The grid of a scatter: of all points in one cell, as small as a printed dot, one is drawn."""
@@ -51,6 +60,7 @@ def pictures(record: Record) -> list[Picture]:
             switch_to_direct(record),
             moves(record),
             gaps(record),
+            *handovers.pictures(record),
         ]
         if record.transfers:
             drawn.append(transfer(record))
@@ -126,7 +136,7 @@ def round_trip_time(record: Record) -> Picture:
     _draw_shortest(axes, record)
     axes.set_ylim(0, top)
     axes.set_ylabel("round-trip time (ms)")
-    _mark_moves(axes, record.moves, labelled=True)
+    _mark_moves(axes, record.moves, labelled=len(record.moves) <= MOST_DETAILED_MOVES)
     _path_legend(axes, record, {kind for _, _, kind in kept})
     _draw_lanes(below, lanes, record)
     below.set_xlim(-0.005 * end_s, 1.005 * end_s)
@@ -479,18 +489,19 @@ def moves(record: Record) -> Picture:
     if not record.moves:
         why = "Not drawn: no move was measured in this run."
         return Picture(name, title, why, why, None)
+    shown = record.detailed_moves
     columns = 2
-    rows = -(-len(record.moves) // columns)
+    rows = -(-len(shown) // columns)
     figure = blank(WIDTH_IN, 0.6 + 2.35 * rows, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     flat = [axes for line in grid for axes in line]
-    for axes in flat[len(record.moves) :]:
+    for axes in flat[len(shown) :]:
         axes.set_visible(False)
-    for move, axes in zip(record.moves, flat, strict=False):
+    for move, axes in zip(shown, flat, strict=False):
         _draw_move(axes, move, record)
     for line in grid:
         line[0].set_ylabel("one-way delay (ms)")
-    for axes in flat[max(0, len(record.moves) - columns) : len(record.moves)]:
+    for axes in flat[max(0, len(shown) - columns) : len(shown)]:
         axes.set_xlabel("time (ms) since link down")
     figure.legend(
         handles=[
@@ -507,9 +518,10 @@ def moves(record: Record) -> Picture:
         f"Every probe at the time when it was sent; filled, from {record.pair[0]}; hollow, from "
         f"{record.pair[1]}; lost ones below zero. Shaded: the time without a link. Vertical lines: "
         "the first arrival on the new path, solid from the node that moved, dotted to it."
+        f"{record.detailed_moves_told}"
     )
     told = "; ".join(
-        f"{move.title}: gap {milliseconds(move.gap_ms)}, {move.lost} lost" for move in record.moves
+        f"{move.title}: gap {milliseconds(move.gap_ms)}, {move.lost} lost" for move in shown
     )
     return Picture(name, title, caption, f"One panel for each move. {told}.", figure)
 
@@ -539,7 +551,7 @@ def _draw_move(axes: Axes, move: Move, record: Record) -> None:
 def gaps(record: Record) -> Picture:
     """Return each move's time without traffic against what propagation alone needs."""
     name, title = "gaps", "Time without traffic, against its lower bound"
-    measured = [move for move in record.moves if _ways(move)]
+    measured = [move for move in record.detailed_moves if _ways(move)]
     if not measured:
         why = "Not drawn: no move of this run has a first arrival on its new path."
         return Picture(name, title, why, why, None)
@@ -573,7 +585,7 @@ def gaps(record: Record) -> Picture:
         "From link down to the first probe or echo that crossed the moved node's new link and "
         "arrived at the other program, in both directions, the time without a link included. The "
         "bound assumes that every host acts in no time and that a packet is always waiting; "
-        "docs/schema.md derives it."
+        f"docs/schema.md derives it.{record.detailed_moves_told}"
     )
     told = "; ".join(
         f"{move.title}, {label}: {milliseconds(way.gap_ms)} against "

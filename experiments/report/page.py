@@ -15,13 +15,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.databases import Database
 from experiments.errors import ResultError
 from experiments.report import figures, reproduction, sequence, story
 from experiments.report.databases import (
     ASSOCIATION_COLUMNS,
     POLICY_COLUMNS,
     Comparison,
-    Database,
     compare,
 )
 from experiments.report.drawing import DASH, PATH_NAMES, THEMED, Picture, milliseconds
@@ -199,7 +199,7 @@ def main_chart(record: Record, charts: Sequence[Picture]) -> str:
     switch = record.first("switch_to_direct")
     earlier = [
         chart.name
-        for move, chart in zip(record.moves, charts, strict=True)
+        for move, chart in zip(record.detailed_moves, charts, strict=True)
         if switch is not None and move.link_down_s <= switch.begin_s
     ]
     return earlier[-1] if earlier else ""

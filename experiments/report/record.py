@@ -8,15 +8,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
+from experiments.databases import Database, read_databases
 from experiments.errors import ResultError
 from experiments.measure.transfers import Transfer, read_transfers
-from experiments.report.databases import Database, read_databases
 from experiments.resultset import NANOSECONDS, ResultSet
 
 T = TypeVar("T")
+
+MOST_DETAILED_MOVES = 12
 
 NO_VERDICT = "none"
 """Stands for the verdict of a run that was not measured."""
@@ -96,11 +99,25 @@ class Move:
         return max(known) if len(known) == len(bounds) else None
 
     @property
+    def gap_over_bound(self) -> float:
+        """The gap as a multiple of its bound; infinite if there is no arrival."""
+        gap, bound = self.gap_ms, self.lower_bound_ms
+        return inf if gap is None or not bound else gap / bound
+
+    @property
     def settled_s(self) -> float | None:
         """When both directions had arrived on the new path."""
         arrivals = [way.first_arrival_s for way in (self.outbound, self.inbound)]
         known = [at for at in arrivals if at is not None]
         return max(known) if len(known) == len(arrivals) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One row of handovers.csv: the time of each step that was taken, by its column's name."""
+
+    move: int
+    at_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +176,7 @@ class Record:
     summary: Mapping[str, Any]
     probes: Sequence[Probe] = ()
     moves: Sequence[Move] = ()
+    handovers: Sequence[Handover] = ()
     phases: Sequence[Phase] = ()
     messages: Sequence[Message] = ()
     events: Sequence[Occurrence] = ()
@@ -184,6 +202,22 @@ class Record:
         last += [phase.begin_s for phase in self.phases] + [move.link_up_s for move in self.moves]
         last += [max((probe.sent_s for probe in self.probes), default=0.0)]
         return max(last, default=0.0)
+
+    @property
+    def detailed_moves(self) -> Sequence[Move]:
+        """The moves that are shown one by one: all, or of many the slowest over their bounds."""
+        if len(self.moves) <= MOST_DETAILED_MOVES:
+            return self.moves
+        slowest = sorted(self.moves, key=lambda move: move.gap_over_bound, reverse=True)
+        return sorted(slowest[:MOST_DETAILED_MOVES], key=lambda move: move.index)
+
+    @property
+    def detailed_moves_told(self) -> str:
+        """A sentence for captions where not all moves are shown, else empty."""
+        shown, known = len(self.detailed_moves), len(self.moves)
+        if shown == known:
+            return ""
+        return f" Shown are the {shown} of {known} moves that took longest over their bounds."
 
     def value(self, *keys: str) -> Any:
         """Return what the summary has under nested keys; None if it has nothing."""
@@ -228,6 +262,7 @@ def load(folder: Path) -> Record:
         summary=summary,
         probes=probes,
         moves=table("moves", clock.move),
+        handovers=table("handovers", clock.handover),
         phases=[Phase(name, begin, end) for (begin, name), end in zip(begins, ends, strict=False)],
         messages=table("messages", clock.message),
         events=_or_gap(lambda: clock.events(results), gaps, []),
@@ -241,7 +276,7 @@ def load(folder: Path) -> Record:
             {},
             "transfers",
         ),
-        databases=_or_gap(lambda: read_databases(folder / "databases"), gaps, [], "databases"),
+        databases=_or_gap(lambda: read_databases(results.databases_path), gaps, [], "databases"),
         # Names within the folder: a page is passed on, and nobody else has that folder.
         gaps=[gap.replace(f"{folder}/", "") for gap in gaps],
     )
@@ -323,6 +358,10 @@ class _Clock:
             inbound=self._way(row, "inbound"),
             lost=int(row["lost"] or 0),
         )
+
+    def handover(self, row: Mapping[str, str]) -> Handover:
+        times = {key.removesuffix("_s"): at for key, at in row.items() if key.endswith("_s") and at}
+        return Handover(int(row["move"]), {step: self.seconds(at) for step, at in times.items()})
 
     def _way(self, row: Mapping[str, str], direction: str) -> Way:
         return Way(

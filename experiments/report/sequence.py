@@ -86,7 +86,7 @@ class Row:
 def pictures(record: Record) -> list[Picture]:
     """Return one sequence chart for each move."""
     with style():
-        return [chart(record, move) for move in record.moves]
+        return [chart(record, move) for move in record.detailed_moves]
 
 
 def chart(record: Record, move: Move) -> Picture:

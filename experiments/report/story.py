@@ -46,7 +46,7 @@ def sentences(record: Record) -> list[Sentence]:
     """Return what happened, in order of time."""
     found = [
         *_beginning(record),
-        *(Sentence(move.link_down_s, _move(record, move)) for move in record.moves),
+        *(Sentence(move.link_down_s, _move(record, move)) for move in record.detailed_moves),
         *_switches(record),
         *_ending(record),
     ]

@@ -40,6 +40,16 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             "traffic: between: name two different nodes",
         ),
         (("duration_s = 10", "duration_s = = 10"), r"line 4"),
+        (("duration_s = 10\n", ""), "duration_s: needed in an experiment 'walk'"),
+        (("duration_s = 10", 'experiment = "handover"'), "handovers: needed in an experiment"),
+        (
+            ("duration_s = 10", 'experiment = "handover"\n[handovers]'),
+            "move: not allowed in an experiment 'handover'",
+        ),
+        (
+            ("[[move]]", "[handovers]\n[[move]]"),
+            "handovers: not allowed in an experiment 'walk'",
+        ),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
@@ -53,13 +63,33 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_that_are():
-    with pytest.raises(ScenarioError, match="walk, walk-tcp"):
+    with pytest.raises(ScenarioError, match="handover, walk, walk-tcp"):
         load("wlk")
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(ScenarioError, match=r"none\.toml: No such file"):
         load(str(tmp_path / "none.toml"))
+
+
+def test_pauses_begin_with_the_shortest(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    head = 'name = "mine"\nsummary = "x"\nexperiment = "handover"\n'
+    path.write_text(head + "[handovers]\npause_s = [2.0, 1.0]\n")
+    with pytest.raises(ScenarioError, match="pause_s: name the shortest first"):
+        load(str(path))
+
+
+def test_an_override_of_a_table_keeps_its_other_keys():
+    scenario = load("handover", {"handovers": {"runs": 3}, "traffic": {"probe_interval_ms": 2}})
+    assert scenario.handovers is not None
+    assert scenario.handovers.runs == 3
+    assert scenario.traffic.between == ("mn1", "mn2")
+
+
+def test_runs_are_refused_where_nothing_is_drawn():
+    with pytest.raises(ScenarioError, match="handovers: not allowed in an experiment 'walk'"):
+        load("walk", {"handovers": {"runs": 3}})
 
 
 def test_options_override_the_file(tmp_path: Path):

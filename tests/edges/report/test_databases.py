@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from experiments.report.databases import Change, compare, parse, read_databases
+from experiments.databases import parse, read_databases
+from experiments.report.databases import Change, compare
 from tests.support.sample_results import write_databases
 
 STATES = """src 2001:db8:ee::d1 dst 2001:db8:5::5

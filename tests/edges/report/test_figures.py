@@ -11,7 +11,8 @@ from experiments.report import figures
 from experiments.report.drawing import INK, PATH_COLOURS, PATHS, Picture, milliseconds
 from experiments.report.record import Bytes, Move, Phase, Record
 
-NAMES = ["round-trip-time", "switch-to-direct", "moves", "gaps"]
+HANDOVERS = ("handover-stages", "handover-exchanges")
+NAMES = ["round-trip-time", "switch-to-direct", "moves", "gaps", *HANDOVERS]
 SVG_LIMIT = 2_000_000
 
 

@@ -85,12 +85,12 @@ def test_headings_begin_with_the_verdict_and_skip_no_level(text: str) -> None:
     assert headings[0] == 1
     assert headings.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(headings))
-    assert text.index("Passed: all 12 checks") < text.index("What happened")
+    assert text.index("Passed: all 13 checks") < text.index("What happened")
 
 
 def test_every_picture_has_words(text: str) -> None:
     pictures = [given for tag, given in Outline(text).tags if tag == "svg"]
-    assert len(pictures) == 4 + 6
+    assert len(pictures) == 4 + 2 + 6
     for given in pictures:
         assert given["role"] == "img"
         assert given["aria-labelledby"]

@@ -22,7 +22,7 @@ def test_a_run_fits_one_screen(folder: Path) -> None:
     lines = shown(folder)
     assert len(lines) <= LINES
     assert max(len(line) for line in lines if not line.startswith("report")) <= COLUMNS
-    assert lines[1] == "Passed: all 12 checks"
+    assert lines[1] == "Passed: all 13 checks"
     assert lines[-1] == f"report      {folder / 'report.html'}"
 
 
@@ -33,14 +33,24 @@ def test_it_says_where_the_time_went_and_what_was_lost(folder: Path) -> None:
     assert "mn2 to cell 91.2 (least 91.2)" in text
 
 
+def test_many_handovers_are_told_by_their_spread(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["moves"] *= 10
+    (folder / "summary.json").write_text(json.dumps(summary))
+    text = "\n".join(shown(folder))
+    assert "median 154.5   95 % up to 256.0   worst 256.0" in text
+    assert "mn2 to cell" not in text
+
+
 def test_failed_checks_come_first(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     summary["verdict"] = "failed"
-    summary["checks"][-1] |= {"passed": False, "value": None}
+    setup = next(c for c in summary["checks"] if c["name"] == "direct set-up / lower bound")
+    setup |= {"passed": False, "value": None}
     summary["moves"][0]["gap_ms"] = None
     (folder / "summary.json").write_text(json.dumps(summary))
     lines = shown(folder)
-    assert lines[1] == "Failed: 1 of 12 checks"
+    assert lines[1] == "Failed: 1 of 13 checks"
     assert any("never got through" in line for line in lines)
     checks = [line for line in lines if line.startswith(("✓", "✗"))]
     assert " ".join(checks[0].split()) == "✗ direct set-up / lower bound no value 1.100"

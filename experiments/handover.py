@@ -1,0 +1,138 @@
+"""Handovers: both nodes leave, then change access networks in turn, as the seed has it."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from math import floor
+from pathlib import Path
+
+from experiments.programs import sleep_until
+from experiments.scenario import Scenario
+from experiments.testbed import Testbed
+from topologies.addresses import PLAN
+
+ACCESS_NETWORKS = tuple(network.name for network in PLAN.access)
+FIRST_NETWORKS = ("wifi1", "cell")
+"""Where the two nodes go when they leave the company."""
+
+DEPARTURE_PAUSE_S = 1.0
+"""Before each of the two departures: the first is complete when the second begins."""
+GRID_S = 0.05
+"""A handover counts as complete at the next multiple of this: microseconds by which two runs differ
+are then no difference of the moments that follow."""
+GRID_TOLERANCE = 1e-3
+COMPLETE_WITHIN_S = 300.0
+END_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A node's next network, and how long after the one before (s)."""
+
+    node: str
+    to: str
+    pause_s: float
+
+
+def draw(scenario: Scenario) -> Iterator[Change]:
+    """Yield the two departures, then the handovers.
+
+    Those of a node from one network to another that have come up least often come first.
+    """
+    handovers = scenario.handovers
+    assert handovers is not None
+    chance = random.Random(scenario.seed)
+    here: dict[str, str] = dict(zip(scenario.traffic.between, FIRST_NETWORKS, strict=True))
+    yield from (Change(node, network, DEPARTURE_PAUSE_S) for node, network in here.items())
+    drawn: Counter[tuple[str, str, str]] = Counter()
+    for _ in range(handovers.runs):
+        possible = [
+            (node, here[node], to)
+            for node, to in product(here, ACCESS_NETWORKS)
+            if to != here[node]
+        ]
+        fewest = min(drawn[way] for way in possible)
+        way = chance.choice([way for way in possible if drawn[way] == fewest])
+        drawn[way] += 1
+        node, _, here[node] = way
+        yield Change(node, here[node], chance.uniform(*handovers.pause_s))
+
+
+@dataclass(slots=True)
+class Registrations:
+    """What a node's agent says of its registrations: to time a run by, never to measure it."""
+
+    log: Path
+    peers: Sequence[str]
+    _read: int = 0
+    _last: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+
+    def stand(self, since: float) -> bool:
+        """Tell whether each peer has acknowledged an update since then (CLOCK_REALTIME, s)."""
+        with self.log.open(encoding="utf-8") as file:
+            file.seek(self._read)
+            while line := file.readline():
+                event = json.loads(line)
+                if event["event"] == "registration":
+                    details = event["details"]
+                    self._last[details["peer"]] = (details["phase"], event["time"])
+            self._read = file.tell()
+        last = [self._last.get(peer, ("", 0.0)) for peer in self.peers]
+        return all(phase == "registered" and at >= since for phase, at in last)
+
+
+def run(scenario: Scenario, results: Path, scratch: Path) -> float:
+    """Run the handovers, return the time zero (s); docs/schema.md says what they leave."""
+    handovers = scenario.handovers
+    assert handovers is not None
+    with Testbed(scenario, results, scratch) as testbed:
+        testbed.dump_databases("start")
+        begin = testbed.start_traffic()
+        sleep_until(begin)
+        testbed.record("walk_begin")
+        registrations = {
+            node: Registrations(testbed.event_log(node), _who_must_know(peer))
+            for node, peer in permutations(scenario.traffic.between)
+        }
+        next_at = begin
+        for number, change in enumerate(draw(scenario), 1):
+            sleep_until(next_at + change.pause_s)
+            testbed.check()
+            testbed.record("walk_step", change.node, number=number, to=change.to)
+            testbed.attachment.move(change.node, change.to, handovers.gap_ms, handovers.attach)
+            next_at = time.time()
+            if number >= len(FIRST_NETWORKS):
+                next_at = _complete_at(registrations, change.node, begin)
+        sleep_until(next_at + END_S)
+        testbed.check()
+        testbed.dump_databases("end")
+        testbed.record("walk_end")
+    return begin
+
+
+def _who_must_know(peer: str) -> tuple[str, ...]:
+    """Return home agent, gateway and the node's peer, as event logs name them."""
+    company = PLAN.company
+    known = (company.home_agent, company.security_gateway, company.node(peer).external_home_address)
+    return tuple(str(address) for address in known)
+
+
+def _complete_at(registrations: Mapping[str, Registrations], mover: str, begin: float) -> float:
+    """Wait until everybody knows where both nodes are; return when that was (CLOCK_REALTIME, s).
+
+    One that is not complete in time is a result as well: the run goes on.
+    """
+    moved_at = time.time()
+    at = moved_at
+    while at < moved_at + COMPLETE_WITHIN_S:
+        at = begin + GRID_S * (floor((at - begin) / GRID_S + GRID_TOLERANCE) + 1)
+        sleep_until(at)
+        if all(
+            known.stand(moved_at if node == mover else 0.0) for node, known in registrations.items()
+        ):
+            break
+    return at

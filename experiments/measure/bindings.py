@@ -1,0 +1,61 @@
+"""Bindings in the kernels' dumps against where the nodes really are."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+from experiments.databases import Database
+from experiments.network_plan import NetworkPlan
+
+LAST = "end"
+"""The moment of the dumps that tell how a run ended."""
+
+
+class WrongBinding(NamedTuple):
+    """Somebody believes a node to be at `care_of_address` ("" for no binding), and it is not."""
+
+    holder: str
+    node: str
+    care_of_address: str
+
+
+def wrong_bindings(
+    databases: Iterable[Database], places: dict[str, str], plan: NetworkPlan
+) -> Iterator[WrongBinding]:
+    """Yield what is wrong at the end of a run.
+
+    `places` are the access networks of the nodes that are outside and talk to each other directly
+    if there are several. The home agent, the gateway and the other nodes must hold a node's binding
+    (the state of a routing header), and the node must say the same of itself to each of them (of a
+    home address option).
+    """
+    last = {database.node: database for database in databases if database.moment == LAST}
+    homes = {
+        name: str(IPv6Address(plan.node_by_name[name].external_home_address)) for name in places
+    }
+    fixed = {
+        "ha": str(IPv6Address(plan.home_agent)),
+        "sg": str(IPv6Address(plan.security_gateway)),
+    }
+    for node, place in places.items():
+        prefix = plan.prefix_by_network[place]
+        peers = {**fixed, **{name: home for name, home in homes.items() if name != node}}
+        for peer, address in peers.items():
+            for holder, protocol, ends in (
+                (peer, "route2", (address, homes[node])),
+                (node, "hao", (homes[node], address)),
+            ):
+                told = _care_of_address(last.get(holder), protocol, ends)
+                if not told or IPv6Address(told) not in prefix:
+                    yield WrongBinding(holder, node, told)
+
+
+def _care_of_address(database: Database | None, protocol: str, ends: tuple[str, str]) -> str:
+    return next(
+        (
+            entry.care_of_address
+            for entry in (database.associations if database else ())
+            if entry.protocol == protocol and (entry.source, entry.destination) == ends
+        ),
+        "",
+    )
