@@ -110,6 +110,7 @@ class NodeDatabases:
                 *self._associations(place, pairs),
                 *self._bindings(place, bindings),
                 *self._mobility(place),
+                *self._data(),
                 *self._signalling(place, bindings.optimised),
                 *(policy for pair in pairs for policy in self._direct(pair, bindings)),
                 *self._vpn(place, bindings.optimised),
@@ -230,6 +231,22 @@ class NodeDatabases:
                     optional=True,
                 ),
             ),
+        )
+
+    def _data(self) -> Iterator[SecurityPolicy]:
+        """Yield what admits unprotected data to the home address by a routing header (11.3.3).
+
+        It names that header so that, of one with a home address option as well, the kernel finds
+        fault with the option.
+        """
+        home = self.me.external_home_address
+        yield SecurityPolicy(
+            name="data/in",
+            direction=Direction.INBOUND,
+            selector=TrafficSelector(host(home), EVERYWHERE),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.UNPROTECTED,
+            templates=(RoutingHeaderTemplate(ANY, home),),
         )
 
     def _mobility_out(self, mobility_type: MobilityType, *templates: Template) -> SecurityPolicy:
