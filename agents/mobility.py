@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from agents.driver import Driver
 from agents.mobility_socket import MobilitySocket
+from agents.refused_options import RefusedOptions
 from mobivpn.host.node_databases import BY_HOME_AGENT_MARK
 from mobivpn.mip6 import codec
 from mobivpn.mip6.effects import SendMobility
+from mobivpn.mip6.messages import BindingUpdate
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +28,27 @@ class MobilityCore(Protocol):
         now: float,
     ) -> Iterable[Any]: ...
 
+    def home_address_refused(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
+    ) -> Iterable[Any]: ...
+
 
 def speak_mobility(driver: Driver, core: MobilityCore) -> None:
-    """Let `core` send and receive mobility headers."""
-    mobility = MobilitySocket()
+    """Let `core` send and receive mobility headers, and hear of home addresses without binding."""
+    mobility, options = MobilitySocket(), RefusedOptions()
 
     def send(effect: SendMobility) -> None:
         data = codec.encode(effect.message, effect.source, effect.destination)
         mark = BY_HOME_AGENT_MARK if effect.via_home_agent else 0
+        # A binding update's care-of address is the sender's: the kernel's home address option.
+        to_care_of_address = not isinstance(effect.message, BindingUpdate)
+        care_of_address = effect.care_of_address if to_care_of_address else None
         try:
-            mobility.send(data, effect.source, effect.destination, mark)
+            mobility.send(data, effect.source, effect.destination, mark, care_of_address)
         except OSError as error:
             # As good as lost on the way; sending again is the core's business.
             log.info("%s to %s: %s", type(effect.message).__name__, effect.destination, error)
@@ -53,5 +66,15 @@ def speak_mobility(driver: Driver, core: MobilityCore) -> None:
             )
         ]
 
+    def refused(now: float) -> Iterable[Any]:
+        return [
+            effect
+            for option in options.read()
+            for effect in core.home_address_refused(
+                option.home_address, option.care_of_address, option.own_address, now
+            )
+        ]
+
     driver.on_effect(SendMobility, send)
     driver.on_readable(mobility.file, received)
+    driver.on_readable(options.file, refused)

@@ -1,7 +1,8 @@
 """Mobility headers (protocol 135) over a raw socket; the kernel adds what policies ask for.
 
-Checksum, home address option, type 2 routing header and ESP are the kernel's; what it took off a
-received packet it tells as ancillary data (RFC 3542).
+Checksum, home address option and ESP are the kernel's; what it took off a received packet it tells
+as ancillary data (RFC 3542). A type 2 routing header is given with the message: an answer goes to
+the care-of address that was asked from, be it bound or not (RFC 6275 section 9.5.4).
 """
 
 import socket
@@ -15,6 +16,7 @@ from mobivpn.host.plan import SIGNALLING_PRIORITY
 IPPROTO_MH = 135
 SO_MARK = 36
 HOME_ADDRESS_OPTION, PAD1 = 201, 0
+ROUTING_TYPE_2 = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ def home_address_option(destination_options: bytes) -> IPv6Address | None:
     return None
 
 
+def routing_header(care_of_address: IPv6Address) -> bytes:
+    """Return a type 2 routing header by way of `care_of_address` (RFC 6275 section 6.4.1).
+
+    As the kernel wants it from a sender: it swaps the address with the packet's destination.
+    """
+    return struct.pack("!BBBB4x", 0, 2, ROUTING_TYPE_2, 1) + care_of_address.packed
+
+
 class MobilitySocket:
     """Sends from, and receives for, every address of this host."""
 
@@ -77,16 +87,21 @@ class MobilitySocket:
             yield MobilityDatagram(data, peer, destination, care_of_address)
 
     def send(
-        self, message: bytes, source: IPv6Address, destination: IPv6Address, mark: int = 0
+        self,
+        message: bytes,
+        source: IPv6Address,
+        destination: IPv6Address,
+        mark: int = 0,
+        care_of_address: IPv6Address | None = None,
     ) -> None:
         """Send a mobility header; raise OSError where there is no way out at the moment.
 
-        Policies may tell a `mark` other than 0.
+        Policies may tell a `mark` other than 0. `care_of_address` is where `destination` is.
         """
         self.file.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
-        self.file.sendmsg(
-            [message],
-            [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source.packed + struct.pack("=I", 0))],
-            0,
-            (str(destination), 0),
-        )
+        information = source.packed + struct.pack("=I", 0)
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)]
+        if care_of_address is not None:
+            header = routing_header(care_of_address)
+            ancillary.append((socket.IPPROTO_IPV6, socket.IPV6_RTHDR, header))
+        self.file.sendmsg([message], ancillary, 0, (str(destination), 0))

@@ -1,8 +1,9 @@
-"""A second opinion on a run's clear text: tshark alone, without our reading of packets.
+"""A second opinion on a run: tshark's, on its clear text and on every mobility message.
 
     python -m experiments.second_opinion results/2026-11-23-120000-walk
 
-Only the times at which mobile nodes were outside are taken from the testbed's events.
+For the clear text, only the times at which mobile nodes were outside are taken from the testbed's
+events, and nothing of our reading of packets.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from experiments.clear_text import is_external, tshark_clear_text
 from experiments.errors import ResultError
 from experiments.measure.timeline import read_timeline
+from experiments.mobility_messages import Opinion, opinion
 from experiments.network_plan import plan_from_run
 from experiments.resultset import ResultSet
 
@@ -30,8 +32,17 @@ def clear_text_by_tshark(folder: Path, tshark: str = "tshark") -> dict[str, int]
     return tshark_clear_text(captures, outside, plan.vpn_prefix_bytes, tshark)
 
 
+def mobility_opinions(folder: Path, tshark: str = "tshark") -> dict[str, Opinion]:
+    """Return what each link's capture holds of mobility messages."""
+    results = ResultSet(folder)
+    return {
+        link: opinion(results.capture_path(link), results.keys_path, tshark)
+        for link in results.links()
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print the count of each link; 0 if there is none, 1 if there is, 2 if a folder is damaged."""
+    """Print what each link holds; 0 if nothing is wrong, 1 if it is, 2 if a folder is damaged."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.second_opinion", description=__doc__
     )
@@ -39,12 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         counts = clear_text_by_tshark(options.folder)
+        opinions = mobility_opinions(options.folder)
     except ResultError as error:
         print(error, file=sys.stderr)
         return 2
     for link, count in counts.items():
-        print(f"{link}: {count}")
-    return 1 if any(counts.values()) else 0
+        print(f"{link}: {count} packets in clear")
+    for link, found in opinions.items():
+        print(
+            f"{link}: {found.messages} mobility messages (tshark: {found.by_tshark}), "
+            f"{found.bad_checksums} with a bad checksum, {found.malformed} malformed"
+        )
+    wrong = any(counts.values()) or not all(found.faultless for found in opinions.values())
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

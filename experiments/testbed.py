@@ -41,6 +41,7 @@ ROLES = {
 }
 DEVICES = {
     "r22": {"lan": "r22-lan", "gateway": "r22-sg"},
+    "ha": {"home": "ha-eth0"},
     "sg": {"inside": "sg-lan", "outside": "sg-ext"},
     "mn1": {"links": "mn1-eth"},
     "mn2": {"links": "mn2-eth"},

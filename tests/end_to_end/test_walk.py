@@ -1,15 +1,23 @@
 """The walk as a user runs it: figure 2 between real kernels, and the figures that it must reach."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Raw
 
 from experiments import runner
+from experiments.mobility_messages import messages_in
+from experiments.resultset import ResultSet
 from experiments.runner import Options
-from experiments.second_opinion import clear_text_by_tshark
+from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
+from mobivpn.mip6 import codec
+from mobivpn.mip6.constants import LIFETIME_UNIT_S
+from mobivpn.mip6.messages import MessageType
 
 Summary = dict[str, Any]
 SAME_WITHIN_MS = 0.1
@@ -61,6 +69,61 @@ def test_a_handover_takes_little_more_than_its_lower_bound(walk):
 def test_tshark_alone_finds_no_clear_text_either(walk):
     folder, _ = walk()
     assert set(clear_text_by_tshark(folder).values()) == {0}
+
+
+def test_every_mobility_message_is_faultless_to_tshark_and_by_its_checksum(walk):
+    folder, _ = walk()
+    opinions = mobility_opinions(folder)
+    assert all(opinion.faultless for opinion in opinions.values()), opinions
+    assert opinions["mn1"].messages > 0
+
+
+def test_scapy_reads_every_mobility_message_as_we_do_and_makes_the_same_of_it(walk):
+    folder, _ = walk()
+    results = ResultSet(folder)
+    kinds = set()
+    for link in results.links():
+        for found in messages_in(results.capture_path(link), results.keys_path):
+            ends = IPv6(src=str(found.source), dst=str(found.destination), nh=135)
+            read = IPv6(bytes(ends / Raw(found.data))).payload
+            ours = codec.decode(found.data)
+            assert scapy_fields(read) == {
+                name: value
+                for name, value in our_fields(ours).items()
+                if name in scapy_fields(read)
+            }
+            del read.cksum
+            assert bytes(IPv6(bytes(ends / read)).payload) == found.data
+            kinds.add(type(ours).__name__)
+    assert {"BindingUpdate", "BindingAcknowledgement", "HomeTest", "CareOfTestInit"} <= kinds
+
+
+def scapy_fields(message: Any) -> dict[str, Any]:
+    """Return the fields of a mobility message under the names that our values have."""
+    names = {
+        "mhtype": "type",
+        "seq": "sequence",
+        "mhtime": "units",
+        "status": "status",
+        "cookie": "cookie",
+        "token": "token",
+        "index": "nonce_index",
+    }
+    return {ours: message.getfieldval(s) for s, ours in names.items() if s in message.fields}
+
+
+def our_fields(message: Any) -> dict[str, Any]:
+    """Return the same fields of one of our values."""
+    lifetime_s = getattr(message, "lifetime_s", 0)
+    return {
+        "type": MessageType[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(message).__name__).upper()],
+        "sequence": getattr(message, "sequence", None),
+        "units": lifetime_s // LIFETIME_UNIT_S,
+        "status": getattr(message, "status", None),
+        "cookie": getattr(message, "cookie", None),
+        "token": getattr(message, "keygen_token", None),
+        "nonce_index": getattr(message, "nonce_index", None),
+    }
 
 
 @pytest.mark.parametrize("agent_delay_ms", [1.0, 50.0])

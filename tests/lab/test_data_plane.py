@@ -123,7 +123,7 @@ class Plain:
         given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, os.urandom)
         self.node = {n.name: NodeDatabases(n, COMPANY, given) for n in COMPANY.nodes}
         self.gateway = GatewayDatabases(COMPANY, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
-        self.home_agent = HomeAgentDatabases(COMPANY, given)
+        self.home_agent = HomeAgentDatabases(COMPANY, given, "eth0")
         self.router = RouterDatabases(COMPANY, given, "lan", "tosg")
         self.manager = ManagerDatabases(COMPANY, given)
         self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())

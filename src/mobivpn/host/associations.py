@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.minting import RandomBytes, SaPair, mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
-from mobivpn.ipsec.selector import host
+from mobivpn.ipsec.selector import EVERYWHERE, host
 
 
 class Purpose(Enum):
@@ -44,6 +44,13 @@ def mint_associations(
 ) -> dict[tuple[Purpose, str], SaPair]:
     """Return fresh keys for the whole testbed; each host is then given its own share."""
 
+    def inner(purpose: Purpose, name: str) -> tuple[IPv6Network, IPv6Network] | None:
+        if purpose is Purpose.NODE_GATEWAY:
+            return host(company.node(name).internal_home_address), company.vpn_prefix
+        if purpose is Purpose.NODE_HOME_AGENT_TUNNEL:
+            return host(company.node(name).external_home_address), EVERYWHERE
+        return None
+
     def mint(purpose: Purpose, name: str, first: IPv6Address, second: IPv6Address) -> SaPair:
         tunnel = purpose in (Purpose.NODE_GATEWAY, Purpose.NODE_HOME_AGENT_TUNNEL)
         return mint_pair(
@@ -54,9 +61,7 @@ def mint_associations(
             mode=Mode.TUNNEL if tunnel else Mode.TRANSPORT,
             algorithm=algorithm,
             random_bytes=random_bytes,
-            inner=(host(company.node(name).internal_home_address), company.vpn_prefix)
-            if purpose is Purpose.NODE_GATEWAY
-            else None,
+            inner=inner(purpose, name),
         )
 
     sg, inside = company.security_gateway, company.security_gateway_inside

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.mtu import inner_mtu
-from mobivpn.host.network import NeighbourProxy, Route, Tunnel
+from mobivpn.host.network import MAIN_TABLE, NeighbourProxy, Route, Rule, Tunnel
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.minting import SaPair
@@ -22,7 +22,11 @@ from mobivpn.ipsec.policy import (
     RoutingHeaderTemplate,
     SecurityPolicy,
 )
-from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.route_optimisation import (
+    ANY_HOME_ADDRESS_OPTION,
+    Extension,
+    RouteOptimisation,
+)
 from mobivpn.ipsec.sa import Mode, SecurityAssociation
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
@@ -32,6 +36,9 @@ from mobivpn.ipsec.selector import (
     TrafficSelector,
     host,
 )
+
+NOWHERE_TABLE = 102
+"""Has nothing but an unreachable route."""
 
 
 def transport_policies(
@@ -55,8 +62,9 @@ def registration_policies(
 ) -> Iterator[SecurityPolicy]:
     """Yield the policies for binding updates from `peer` and acknowledgements to it.
 
-    `away`: the peer writes from a care-of address, to which the acknowledgement goes
-    (RFC 6275 sections 9.5.1 and 9.5.4); without, from its home address itself.
+    `away`: the peer writes from a care-of address (RFC 6275 section 9.5.1); without, from its home
+    address itself. The acknowledgement's routing header is the sender's business: it goes to where
+    the update came from, whatever is bound (section 9.5.4).
     """
     selector = TrafficSelector(host(own), host(peer), IPPROTO_MH)
     yield SecurityPolicy(
@@ -76,10 +84,25 @@ def registration_policies(
         selector=selector,
         action=PolicyAction.PROTECT,
         precedence=Precedence.MOBILITY_PROTECTED,
-        templates=(
-            EspTemplate(own, peer, Mode.TRANSPORT, reqid),
-            *((RoutingHeaderTemplate(own, peer),) if away else ()),
-        ),
+        templates=(EspTemplate(own, peer, Mode.TRANSPORT, reqid),),
+    )
+
+
+def bound_correspondent(
+    own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
+) -> Iterator[Entry]:
+    """Yield what admits unprotected data from a care-of address that is bound, and no other.
+
+    RFC 6275 section 9.3.1. Under ESP, data is taken from any: the association vouches for it.
+    """
+    yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, peer, own, care_of_address)
+    yield SecurityPolicy(
+        name=f"bound/{peer}/in",
+        direction=Direction.INBOUND,
+        selector=TrafficSelector(host(own), host(peer)),
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.VPN,
+        templates=(HomeAddressTemplate(peer, own), RoutingHeaderTemplate(ANY, own)),
     )
 
 
@@ -94,14 +117,15 @@ class HomeAgentDatabases:
 
     company: Company
     associations: Associations
+    home_device: str
     link_mtu: int = 1500
 
     def at(self, bindings: Mapping[str, IPv6Address]) -> Databases:
         """Return the databases for care-of addresses by node name."""
         own = self.company.home_agent
         entries: list[Entry] = [
-            # RFC 6275 9.5.1: a binding update has to get in before its care-of address is known.
-            RouteOptimisation(Extension.HOME_ADDRESS_OPTION, ANY, own, ANY, wildcard=True)
+            ANY_HOME_ADDRESS_OPTION,
+            Route(EVERYWHERE, table=NOWHERE_TABLE),
         ]
         for node in self.company.nodes:
             home = node.external_home_address
@@ -121,6 +145,7 @@ class HomeAgentDatabases:
             )
         )
         yield RouteOptimisation(Extension.ROUTING_HEADER, own, home, care_of_address)
+        yield from bound_correspondent(own, home, care_of_address)
         yield SecurityPolicy(
             name=f"{node.name}/home_test",
             direction=Direction.OUTBOUND,
@@ -143,6 +168,10 @@ class HomeAgentDatabases:
         device = f"to-{node.name}"
         yield Tunnel(device, own, care_of_address, self.link_mtu - 40)
         yield Route(host(home), device=device)
+        # RFC 6275 10.4.5: what comes out of a node's tunnel comes from its home address.
+        yield Rule(MAIN_TABLE, preference=90, source=host(home), incoming_device=device)
+        yield Rule(NOWHERE_TABLE, preference=91, incoming_device=device)
+        yield NeighbourProxy(home, self.home_device)
 
 
 @dataclass(frozen=True, slots=True)

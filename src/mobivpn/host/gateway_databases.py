@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from mobivpn.host.associations import Associations, Purpose
-from mobivpn.host.fixed_databases import both, registration_policies, transport_policies
+from mobivpn.host.fixed_databases import (
+    both,
+    bound_correspondent,
+    registration_policies,
+    transport_policies,
+)
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import Route, Rule
 from mobivpn.host.plan import Company, NodeIdentity
@@ -25,7 +30,11 @@ from mobivpn.ipsec.policy import (
     RoutingHeaderTemplate,
     SecurityPolicy,
 )
-from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.route_optimisation import (
+    ANY_HOME_ADDRESS_OPTION,
+    Extension,
+    RouteOptimisation,
+)
 from mobivpn.ipsec.sa import Mode
 from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
 
@@ -53,13 +62,7 @@ class GatewayDatabases:
         return databases(
             (
                 *self._associations(),
-                RouteOptimisation(
-                    Extension.HOME_ADDRESS_OPTION,
-                    ANY,
-                    self.company.security_gateway,
-                    ANY,
-                    wildcard=True,
-                ),
+                ANY_HOME_ADDRESS_OPTION,
                 *self._filter(),
                 Route(self.company.vpn_prefix, metric=4096, table=FROM_LAN_TABLE),
                 Rule(FROM_LAN_TABLE, preference=90, incoming_device=self.inside_device),
@@ -120,6 +123,7 @@ class GatewayDatabases:
         sg, home = self.company.security_gateway, node.external_home_address
         if care_of_address is not None:
             yield RouteOptimisation(Extension.ROUTING_HEADER, sg, home, care_of_address)
+            yield from bound_correspondent(sg, home, care_of_address)
         yield SecurityPolicy(
             name=f"{node.name}/out",
             direction=Direction.OUTBOUND,

@@ -2,12 +2,13 @@
 
 from ipaddress import IPv6Address
 
-from mobivpn.errors import MalformedError
-from mobivpn.host.effects import Apply, Record
+from mobivpn.clock import earliest
+from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases
+from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.mip6 import codec
 from mobivpn.mip6.effects import (
+    AnnounceInterception,
     BindingChanged,
     DetectDuplicate,
     HomeAgentEffect,
@@ -15,7 +16,7 @@ from mobivpn.mip6.effects import (
 )
 from mobivpn.mip6.home_agent import HomeAgent
 
-Effect = Apply | DetectDuplicate | Record | SendMobility
+Effect = AnnounceAddress | Apply | DetectDuplicate | Record | SendMobility
 
 
 class HomeAgentHost:
@@ -24,13 +25,14 @@ class HomeAgentHost:
     def __init__(self, databases: HomeAgentDatabases, agent: HomeAgent) -> None:
         self._databases = databases
         self._agent = agent
+        self._input = MobilityInput(agent.dropped)
         self._care_of_address_by_node: dict[str, IPv6Address] = {}
         self._held: Databases = ()
 
     @property
     def deadline(self) -> float | None:
-        """When the next binding ends (s)."""
-        return self._agent.deadline
+        """The earliest deadline of all parts (s)."""
+        return earliest((self._agent.deadline, self._input.deadline))
 
     def started(self) -> list[Effect]:
         """The host is up: install what always stands."""
@@ -45,25 +47,42 @@ class HomeAgentHost:
         now: float,
     ) -> list[Effect]:
         """A mobility header for this host; a malformed one is dropped."""
-        try:
-            message = codec.decode(data)
-        except MalformedError as error:
-            return [Record("mobility_dropped", details={"reason": error.reason})]
-        return self._carry_on(
-            self._agent.message_received(message, source, destination, now, care_of_address)
-        )
+        message = self._input.read(data)
+        given: list[HomeAgentEffect] = []
+        if message is not None:
+            given = self._agent.message_received(message, source, destination, now, care_of_address)
+        return [*self._carry_on(given), *self._input.drops(now)]
+
+    def home_address_refused(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        """The kernel did not take data with a home address option."""
+        given = self._agent.home_address_refused(home_address, care_of_address, own_address, now)
+        return [*self._carry_on(given), *self._input.drops(now)]
+
+    def address_claimed(self, address: IPv6Address, now: float) -> list[Effect]:
+        """A neighbour on the home link has, or wants, this address."""
+        return self._carry_on(self._agent.address_claimed(address, now))
 
     def timer_expired(self, now: float) -> list[Effect]:
-        """Bindings are over."""
-        return self._carry_on(self._agent.timer_expired(now))
+        """Bindings are over, addresses have turned out unique, or drops have to be told."""
+        return [*self._carry_on(self._agent.timer_expired(now)), *self._input.drops(now)]
 
     def _carry_on(self, given: list[HomeAgentEffect]) -> list[Effect]:
         carried: list[Effect] = []
         for effect in given:
-            if isinstance(effect, BindingChanged):
-                carried += self._binding_changed(effect)
-            else:
-                carried.append(effect)
+            match effect:
+                case BindingChanged():
+                    carried += self._binding_changed(effect)
+                case AnnounceInterception(home_address):
+                    device = self._databases.home_device
+                    carried.append(AnnounceAddress(home_address, device))
+                case _:
+                    carried.append(effect)
         return carried
 
     def _binding_changed(self, change: BindingChanged) -> list[Effect]:

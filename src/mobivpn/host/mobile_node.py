@@ -9,16 +9,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.clock import earliest
-from mobivpn.errors import MalformedError
 from mobivpn.host import sa_endpoint
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.idleness import Idleness, ReadUse
+from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
 from mobivpn.host.node_databases import Bindings, NodeDatabases
 from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
 from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.sa import Spi
-from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import (
     BindingChanged,
@@ -27,14 +26,14 @@ from mobivpn.mip6.effects import (
     RegistrationChanged,
     SendMobility,
 )
-from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit
+from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, Unrecognised
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED, StaticAuthorisation
 from mobivpn.signalling.exchange import SendSignal
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
 
-HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate
+HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecognised
 """The rest a node hears as a mobile node."""
 
 
@@ -54,6 +53,7 @@ class MobileNodeHost:
         self._movement = Movement(self._company.vpn_prefix)
         self._mobility = mobility
         self._correspondent = correspondent
+        self._input = MobilityInput(mobility.dropped, correspondent.dropped)
         self._endpoint = endpoint
         self._idleness = Idleness(pair_idle_s)
         self._place: Place = Detached()
@@ -72,6 +72,7 @@ class MobileNodeHost:
             self._correspondent,
             self._endpoint,
             self._idleness,
+            self._input,
         )
         return earliest(part.deadline for part in parts)
 
@@ -177,18 +178,28 @@ class MobileNodeHost:
         now: float,
     ) -> list[Effect]:
         """A mobility header for this host; a malformed one is dropped."""
-        try:
-            message = codec.decode(data)
-        except MalformedError as error:
-            return [Record("mobility_dropped", details={"reason": error.reason})]
-        given: Iterable[MobileNodeEffect | CorrespondentEffect]
+        message = self._input.read(data)
+        given: Iterable[MobileNodeEffect | CorrespondentEffect] = ()
         if isinstance(message, HEARD_AS_CORRESPONDENT):
             given = self._correspondent.message_received(
                 message, source, destination, now, care_of_address
             )
-        else:
+        elif message is not None:
             given = self._mobility.message_received(message, source, destination, now)
-        return self._carry_on(given, now)
+        return [*self._carry_on(given, now), *self._input.drops(now)]
+
+    def home_address_refused(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        """The kernel did not take data with a home address option."""
+        given = self._correspondent.home_address_refused(
+            home_address, care_of_address, own_address, now
+        )
+        return [*self._carry_on(given, now), *self._input.drops(now)]
 
     def _carry_on(
         self, given: Iterable[MobileNodeEffect | CorrespondentEffect], now: float
@@ -257,6 +268,7 @@ class MobileNodeHost:
             *self._carry_on(self._mobility.timer_expired(now), now),
             *self._carry_on(self._correspondent.timer_expired(now), now),
             *self._from_endpoint(self._endpoint.timer_expired(now), now),
+            *self._input.drops(now),
         ]
 
     def _from_endpoint(self, given: Iterable[sa_endpoint.Effect], now: float) -> list[Effect]:

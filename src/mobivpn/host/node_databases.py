@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
+from mobivpn.host.fixed_databases import bound_correspondent
 from mobivpn.host.movement import Detached, Inside, Outside, Place
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
@@ -25,7 +26,11 @@ from mobivpn.ipsec.policy import (
     SecurityPolicy,
     Template,
 )
-from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.route_optimisation import (
+    ANY_HOME_ADDRESS_OPTION,
+    Extension,
+    RouteOptimisation,
+)
 from mobivpn.ipsec.sa import Mode, SecurityAssociation
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
@@ -105,6 +110,7 @@ class NodeDatabases:
                 *self._associations(place, pairs),
                 *self._bindings(place, bindings),
                 *self._mobility(place),
+                *self._data(),
                 *self._signalling(place, bindings.optimised),
                 *(policy for pair in pairs for policy in self._direct(pair, bindings)),
                 *self._vpn(place, bindings.optimised),
@@ -140,10 +146,10 @@ class NodeDatabases:
 
     def _bindings(self, place: Place, bindings: Bindings) -> Iterator[Entry]:
         home = self.me.external_home_address
-        # RFC 6275 9.5.1: a binding update has to get in before its care-of address is known.
-        yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, ANY, home, ANY, wildcard=True)
+        yield ANY_HOME_ADDRESS_OPTION
         for peer, care_of_address in bindings.peers:
             yield RouteOptimisation(Extension.ROUTING_HEADER, home, peer, care_of_address)
+            yield from bound_correspondent(home, peer, care_of_address)
         if isinstance(place, Outside):
             here = place.care_of_address
             yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
@@ -208,9 +214,6 @@ class NodeDatabases:
                 precedence=Precedence.MOBILITY_BY_HOME_AGENT,
                 mark=BY_HOME_AGENT_MARK,
             )
-        yield self._mobility_out(
-            MobilityType.BINDING_ACKNOWLEDGEMENT, RoutingHeaderTemplate(home, ANY)
-        )
         yield SecurityPolicy(
             name="mobility/in",
             direction=Direction.INBOUND,
@@ -228,6 +231,22 @@ class NodeDatabases:
                     optional=True,
                 ),
             ),
+        )
+
+    def _data(self) -> Iterator[SecurityPolicy]:
+        """Yield what admits unprotected data to the home address by a routing header (11.3.3).
+
+        It names that header so that, of one with a home address option as well, the kernel finds
+        fault with the option.
+        """
+        home = self.me.external_home_address
+        yield SecurityPolicy(
+            name="data/in",
+            direction=Direction.INBOUND,
+            selector=TrafficSelector(host(home), EVERYWHERE),
+            action=PolicyAction.PROTECT,
+            precedence=Precedence.UNPROTECTED,
+            templates=(RoutingHeaderTemplate(ANY, home),),
         )
 
     def _mobility_out(self, mobility_type: MobilityType, *templates: Template) -> SecurityPolicy:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from mobivpn.clock import earliest
-from mobivpn.errors import MalformedError
 from mobivpn.host.effects import Apply, Record
 from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.signalling.endpoint import SignallingEndpoint
@@ -53,13 +52,15 @@ class SecurityGateway:
         self._company = databases.company
         self._correspondent = correspondent
         self._signalling = signalling
+        self._input = MobilityInput(correspondent.dropped)
         self._outside: dict[str, IPv6Address | None] = {}
         self._held: Databases = ()
 
     @property
     def deadline(self) -> float | None:
         """The earliest deadline of all parts (s)."""
-        return earliest((self._correspondent.deadline, self._signalling.deadline))
+        parts = (self._correspondent, self._signalling, self._input)
+        return earliest(part.deadline for part in parts)
 
     def started(self) -> list[Effect]:
         """The host is up: install what always stands."""
@@ -74,14 +75,26 @@ class SecurityGateway:
         now: float,
     ) -> list[Effect]:
         """A mobility header for this host; a malformed one is dropped."""
-        try:
-            message = codec.decode(data)
-        except MalformedError as error:
-            return [Record("mobility_dropped", details={"reason": error.reason})]
-        given = self._correspondent.message_received(
-            message, source, destination, now, care_of_address
+        message = self._input.read(data)
+        given: list[CorrespondentEffect] = []
+        if message is not None:
+            given = self._correspondent.message_received(
+                message, source, destination, now, care_of_address
+            )
+        return [*self._carry_on(given, now), *self._input.drops(now)]
+
+    def home_address_refused(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
+    ) -> list[Effect]:
+        """The kernel did not take data with a home address option."""
+        given = self._correspondent.home_address_refused(
+            home_address, care_of_address, own_address, now
         )
-        return self._carry_on(given, now)
+        return [*self._carry_on(given, now), *self._input.drops(now)]
 
     def datagram_received(self, source: IPv6Address, payload: bytes, now: float) -> list[Effect]:
         """A message of the VCM, or an answer of r22 or the VCM."""
@@ -98,10 +111,14 @@ class SecurityGateway:
         return self._request(self._company.vcm, notice, now)
 
     def timer_expired(self, now: float) -> list[Effect]:
-        """Bindings are over, or requests have to be sent again."""
+        """Bindings are over, requests have to be sent again, or drops to be told."""
         carried = self._carry_on(self._correspondent.timer_expired(now), now)
         again = self._signalling.timer_expired(now)
-        return [*carried, *(effect for effect in again if isinstance(effect, SendSignal))]
+        return [
+            *carried,
+            *(effect for effect in again if isinstance(effect, SendSignal)),
+            *self._input.drops(now),
+        ]
 
     def _carry_on(self, given: list[CorrespondentEffect], now: float) -> list[Effect]:
         carried: list[Effect] = []

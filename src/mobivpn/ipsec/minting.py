@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.ipsec.sa import LOWEST_SPI, EspAlgorithm, Mode, SecurityAssociation, Spi
+from mobivpn.ipsec.selector import host
 
 RandomBytes = Callable[[int], bytes]
 """Returns that many bytes of cryptographic randomness; the edge passes `os.urandom`."""
@@ -37,8 +38,12 @@ def mint_pair(
 ) -> SaPair:
     """Return fresh associations `name`/forward (first to second) and `name`/backward.
 
-    `inner` is (first's, second's) inner prefix: the selector of the SAs themselves.
+    `inner` is (first's, second's) inner prefix: the selector of the SAs themselves. In transport
+    mode it is the ends, whatever is asked: an SA's policy does not look at who uses it, and its
+    selector keeps one node from speaking for another (RFC 4877 section 4.1).
     """
+    if mode is Mode.TRANSPORT:
+        inner = (host(first), host(second))
 
     def one(
         direction: str,

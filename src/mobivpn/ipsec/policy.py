@@ -34,6 +34,7 @@ class Precedence(IntEnum):
     SIGNALLING = 200
     PAIR = 500
     VPN = 1000
+    UNPROTECTED = 2000
     CATCH_ALL = 9000
 
 

@@ -23,6 +23,7 @@ class RouteOptimisation:
 
     A `wildcard` entry is inbound and takes any peer (`source` is `::`): a binding update has to be
     let in from a care-of address that nobody knows yet, a routing header from any correspondent.
+    With a `destination` of `::`, it stands for all addresses of the host.
     """
 
     extension: Extension
@@ -40,3 +41,14 @@ class RouteOptimisation:
     def identity(self) -> Hashable:
         """Linux keeps one such entry per extension and pair of addresses."""
         return (self.extension, self.source, self.destination)
+
+
+UNSPECIFIED = IPv6Address("::")
+ANY_HOME_ADDRESS_OPTION = RouteOptimisation(
+    Extension.HOME_ADDRESS_OPTION, UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, wildcard=True
+)
+"""Lets every home address option as far as the policies, which tell what may carry it.
+
+A binding update has to get in before its care-of address is known (RFC 6275 section 9.5.1), and of
+what is refused the kernel reports what a policy refused only (section 9.3.3).
+"""

@@ -12,3 +12,6 @@ MAX_UPDATE_RATE = 3
 LIFETIME_UNIT_S = 4
 """Binding lifetimes are carried in units of four seconds (section 6.1.7)."""
 MAX_LIFETIME_S = 0xFFFF * LIFETIME_UNIT_S
+
+RETRANS_TIMER_S = 1.0
+"""How long an answer to a neighbour solicitation may take (RFC 4861 section 10)."""

@@ -14,14 +14,13 @@ from mobivpn.clock import Timers, earliest
 from mobivpn.ipsec.minting import RandomBytes
 from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_cache import Binding, BindingCache
+from mobivpn.mip6.binding_errors import BindingErrors
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
-    BindingError,
     BindingRefreshRequest,
     BindingUpdate,
     CareOfTestInit,
-    ErrorStatus,
     HomeTestInit,
     Message,
     Status,
@@ -29,13 +28,8 @@ from mobivpn.mip6.messages import (
     whole_lifetime_s,
 )
 from mobivpn.mip6.proof import Proof, Proofs
-from mobivpn.mip6.rate_limit import RateLimit
 from mobivpn.mip6.received_update import ReceivedUpdate, is_unicast_routable
 from mobivpn.mip6.settings import CorrespondentSettings
-
-UNSPECIFIED = IPv6Address("::")
-ERRORS_PER_SECOND = 10
-"""Binding errors to all nodes together (section 9.3.3 asks for a limit)."""
 
 
 @dataclass(slots=True)
@@ -53,10 +47,11 @@ class CorrespondentNode:
     _proofs: Proofs = field(init=False)
     _cache: BindingCache = field(default_factory=BindingCache)
     _refresh: Timers[IPv6Address] = field(default_factory=Timers[IPv6Address])
-    _errors: RateLimit = field(default_factory=lambda: RateLimit(ERRORS_PER_SECOND))
+    _errors: BindingErrors = field(init=False)
 
     def __post_init__(self) -> None:
         self._proofs = Proofs(self.random_bytes, self.protected, self.settings.protected_lifetime_s)
+        self._errors = BindingErrors(self.dropped)
 
     @property
     def deadline(self) -> float | None:
@@ -84,16 +79,20 @@ class CorrespondentNode:
         self._refresh.cancel(home_address)
         return [BindingChanged(home_address, None, 0, binding.own_address)]
 
-    def binding_missing(
+    def home_address_refused(
         self,
         home_address: IPv6Address,
         care_of_address: IPv6Address,
         own_address: IPv6Address,
         now: float,
     ) -> list[CorrespondentEffect]:
-        """Answer a packet whose home address option has no binding here (section 9.3.3)."""
-        error = BindingError(ErrorStatus.UNKNOWN_BINDING, home_address)
-        return self._error(error, own_address, care_of_address, now)
+        """Data with a home address option was not taken: say that there is no binding."""
+        binding = self._cache.get(home_address)
+        return [
+            *self._errors.home_address_refused(
+                binding, home_address, care_of_address, own_address, now
+            )
+        ]
 
     def message_received(
         self,
@@ -117,11 +116,7 @@ class CorrespondentNode:
                 update = ReceivedUpdate(message, source, destination, care_of_address)
                 return self._update(update, now)
             case Unrecognised():
-                error = BindingError(
-                    ErrorStatus.UNRECOGNISED_MESSAGE_TYPE,
-                    UNSPECIFIED if care_of_address is None else source,
-                )
-                return self._error(error, destination, care_of_address or source, now)
+                return [*self._errors.unrecognised(source, destination, care_of_address, now)]
             case _:
                 return self._drop("not-for-a-correspondent")
 
@@ -140,14 +135,6 @@ class CorrespondentNode:
     def _drop(self, reason: str) -> list[CorrespondentEffect]:
         self.dropped[reason] += 1
         return []
-
-    def _error(
-        self, error: BindingError, source: IPv6Address, destination: IPv6Address, now: float
-    ) -> list[CorrespondentEffect]:
-        if not is_unicast_routable(destination) or self._errors.allowed_at("error", now) > now:
-            return self._drop("error-not-sent")
-        self._errors.sent("error", now)
-        return [SendMobility(source, destination, error)]
 
     def _test(
         self,

@@ -69,11 +69,18 @@ class BindingChanged:
 
 @dataclass(frozen=True, slots=True)
 class DetectDuplicate:
-    """Try whether anybody on the home link uses the home address (RFC 6275 section 10.3.1)."""
+    """Ask on the home link whether anybody uses the home address (RFC 6275 section 10.3.1)."""
+
+    home_address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceInterception:
+    """Tell the home link that packets to the home address come here now (section 10.4.1)."""
 
     home_address: IPv6Address
 
 
 MobileNodeEffect = SendMobility | RegistrationChanged
 CorrespondentEffect = SendMobility | BindingChanged
-HomeAgentEffect = SendMobility | BindingChanged | DetectDuplicate
+HomeAgentEffect = SendMobility | BindingChanged | DetectDuplicate | AnnounceInterception

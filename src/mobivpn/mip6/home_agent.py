@@ -2,23 +2,44 @@
 
 Updates and acknowledgements are under IPsec (RFC 4877), whose policies let nobody speak for another
 node's home address; the host's kernel sees to that, and this machine to the rest.
+
+A node does not wait for duplicate address detection, only its acknowledgement does: its binding
+stands meanwhile, as an optimistic address would (RFC 4429), and goes if the address is taken.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
+from mobivpn.clock import Timers, earliest
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, HomeAgentEffect, SendMobility
+from mobivpn.mip6.binding_errors import BindingErrors
+from mobivpn.mip6.constants import RETRANS_TIMER_S
+from mobivpn.mip6.effects import (
+    AnnounceInterception,
+    BindingChanged,
+    DetectDuplicate,
+    HomeAgentEffect,
+    SendMobility,
+)
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
     BindingUpdate,
     Message,
     Status,
+    Unrecognised,
     whole_lifetime_s,
 )
 from mobivpn.mip6.received_update import ReceivedUpdate, is_unicast_routable
 from mobivpn.mip6.settings import HomeAgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Detection:
+    """What is acknowledged once duplicate address detection has found nobody."""
+
+    update: ReceivedUpdate
+    granted_s: int
 
 
 @dataclass(slots=True)
@@ -33,15 +54,20 @@ class HomeAgent:
     settings: HomeAgentSettings = field(default_factory=HomeAgentSettings)
     dropped: Counter[str] = field(default_factory=Counter[str])
     _cache: BindingCache = field(default_factory=BindingCache)
-    _waiting: dict[IPv6Address, tuple[ReceivedUpdate, IPv6Address]] = field(
-        default_factory=dict[IPv6Address, tuple[ReceivedUpdate, IPv6Address]]
+    _errors: BindingErrors = field(init=False)
+    _detections: dict[IPv6Address, _Detection] = field(
+        default_factory=dict[IPv6Address, _Detection]
     )
-    """Updates that wait for duplicate address detection, with their care-of addresses."""
+    _detected: Timers[IPv6Address] = field(default_factory=Timers[IPv6Address])
+    """Until when duplicate address detection runs, by home address."""
+
+    def __post_init__(self) -> None:
+        self._errors = BindingErrors(self.dropped)
 
     @property
     def deadline(self) -> float | None:
         """When `timer_expired` is due (s)."""
-        return self._cache.deadline
+        return earliest((self._cache.deadline, self._detected.deadline))
 
     def binding(self, home_address: IPv6Address) -> Binding | None:
         """Return the binding of a home address, if there is one."""
@@ -59,6 +85,8 @@ class HomeAgent:
 
         `care_of_address` is then where the packet came from, else None.
         """
+        if isinstance(message, Unrecognised):
+            return [*self._errors.unrecognised(source, destination, care_of_address, now)]
         if not isinstance(message, BindingUpdate):
             return self._drop("not-for-a-home-agent")
         if destination != self.address:
@@ -67,24 +95,42 @@ class HomeAgent:
             return self._drop("bad-home-address")
         return self._update(ReceivedUpdate(message, source, self.address, care_of_address), now)
 
-    def duplicate_detected(
-        self, home_address: IPv6Address, duplicate: bool, now: float
+    def home_address_refused(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        own_address: IPv6Address,
+        now: float,
     ) -> list[HomeAgentEffect]:
-        """Duplicate address detection is over: `duplicate` says whether somebody answered."""
-        waiting = self._waiting.pop(home_address, None)
-        if waiting is None:
+        """Data with a home address option was not taken: say that there is no binding."""
+        binding = self._cache.get(home_address)
+        return [
+            *self._errors.home_address_refused(
+                binding, home_address, care_of_address, own_address, now
+            )
+        ]
+
+    def address_claimed(self, address: IPv6Address, now: float) -> list[HomeAgentEffect]:
+        """Somebody on the home link has, or wants, this address (RFC 4862 section 5.4)."""
+        detection = self._end_detection(address)
+        if detection is None:
             return []
-        update, wanted = waiting
-        if duplicate:
-            return [self._refuse(update, Status.DUPLICATE_ADDRESS_DETECTION_FAILED)]
-        return self._accept(update, wanted, now)
+        self._cache.remove(address, detection.update.message.sequence, now)
+        return [
+            BindingChanged(address, None, 0, self.address),
+            self._refuse(detection.update, Status.DUPLICATE_ADDRESS_DETECTION_FAILED),
+        ]
 
     def timer_expired(self, now: float) -> list[HomeAgentEffect]:
-        """Drop the bindings that are over."""
-        return [
-            BindingChanged(binding.home_address, None, 0, self.address)
-            for binding in self._cache.pop_expired(now)
-        ]
+        """Acknowledge what has turned out unique; drop the bindings that are over."""
+        effects: list[HomeAgentEffect] = []
+        for home in self._detected.pop_due(now):
+            detection = self._detections.pop(home)
+            effects.append(AnnounceInterception(home))
+            effects += self._acknowledge_accepted(detection.update, detection.granted_s)
+        for binding in self._cache.pop_expired(now):
+            effects.append(BindingChanged(binding.home_address, None, 0, self.address))
+        return effects
 
     def _drop(self, reason: str) -> list[HomeAgentEffect]:
         self.dropped[reason] += 1
@@ -105,13 +151,8 @@ class HomeAgent:
             return [self._acknowledge(update, Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, 0, last)]
         if update.wanted is None:
             return self._delete(update, now)
-        if self._cache.get(home) is None:
-            if len(self._cache) >= self.settings.capacity:
-                return [self._refuse(update, Status.INSUFFICIENT_RESOURCES)]
-            if self.settings.detect_duplicates:
-                asked = home in self._waiting
-                self._waiting[home] = (update, update.wanted)
-                return [] if asked else [DetectDuplicate(home)]
+        if self._cache.get(home) is None and len(self._cache) >= self.settings.capacity:
+            return [self._refuse(update, Status.INSUFFICIENT_RESOURCES)]
         return self._accept(update, update.wanted, now)
 
     def _refusal(self, update: ReceivedUpdate) -> Status | None:
@@ -129,9 +170,9 @@ class HomeAgent:
 
     def _delete(self, update: ReceivedUpdate, now: float) -> list[HomeAgentEffect]:
         home = update.home_address
-        waited = self._waiting.pop(home, None) is not None
-        if self._cache.get(home) is None and not waited:
+        if self._cache.get(home) is None:
             return [self._refuse(update, Status.NOT_HOME_AGENT_FOR_THIS_NODE)]
+        self._end_detection(home)
         self._cache.remove(home, update.message.sequence, now)
         return [
             BindingChanged(home, None, 0, self.address),
@@ -142,12 +183,29 @@ class HomeAgent:
         self, update: ReceivedUpdate, wanted: IPv6Address, now: float
     ) -> list[HomeAgentEffect]:
         message, home = update.message, update.home_address
+        first = self._cache.get(home) is None
         granted_s = whole_lifetime_s(min(message.lifetime_s, self.settings.longest_lifetime_s))
         self._cache.put(Binding(home, wanted, self.address, now + granted_s, message.sequence))
         effects: list[HomeAgentEffect] = [BindingChanged(home, wanted, granted_s, self.address)]
-        if message.acknowledge:
-            effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, message.sequence))
-        return effects
+        if first and self.settings.detect_duplicates:
+            self._detected.set(home, now + RETRANS_TIMER_S)
+            effects.append(DetectDuplicate(home))
+        elif first:
+            effects.append(AnnounceInterception(home))
+        if home in self._detected:
+            self._detections[home] = _Detection(update, granted_s)
+            return effects
+        return [*effects, *self._acknowledge_accepted(update, granted_s)]
+
+    def _end_detection(self, home_address: IPv6Address) -> _Detection | None:
+        self._detected.cancel(home_address)
+        return self._detections.pop(home_address, None)
+
+    def _acknowledge_accepted(self, update: ReceivedUpdate, granted_s: int) -> list[SendMobility]:
+        if not update.message.acknowledge:
+            return []
+        sequence = update.message.sequence
+        return [self._acknowledge(update, Status.ACCEPTED, granted_s, sequence)]
 
     def _refuse(self, update: ReceivedUpdate, status: Status) -> SendMobility:
         return self._acknowledge(update, status, 0, update.message.sequence)

@@ -56,7 +56,8 @@ class CorrespondentSettings:
 class HomeAgentSettings:
     """What bindings are granted: to whom (None: all of the prefix), how long, how many.
 
-    With `detect_duplicates`, a first binding waits for the outcome of duplicate address detection.
+    With `detect_duplicates`, the acknowledgement of a first binding waits for the outcome of
+    duplicate address detection.
     `refresh_advice_s` goes with each acknowledgement whose lifetime is longer.
     """
 

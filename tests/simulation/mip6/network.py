@@ -15,6 +15,7 @@ from itertools import count
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import (
+    AnnounceInterception,
     BindingChanged,
     HomeAgentEffect,
     MobileNodeEffect,
@@ -83,6 +84,8 @@ class Host:
         for effect in effects:
             if isinstance(effect, SendMobility):
                 self.network.send(self, effect)
+                continue
+            if isinstance(effect, AnnounceInterception):
                 continue
             assert isinstance(effect, RegistrationChanged | BindingChanged)
             self.changes.append((self.network.now, effect))

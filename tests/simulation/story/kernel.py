@@ -153,7 +153,9 @@ class Kernel:
                 if policy.direction is Direction.OUTBOUND
                 and policy.device in (None, device)
                 and policy.mark in (None, mark)
-                and _matches(policy.selector, packet.source, packet.destination, packet)
+                and _matches(
+                    policy.selector, packet.source, packet.final or packet.destination, packet
+                )
             ),
             None,
         )
@@ -252,6 +254,7 @@ class Kernel:
         for entry in (
             self._entries.get((extension, source, own)),
             self._entries.get((extension, ANY, own)),
+            self._entries.get((extension, ANY, ANY)),
         ):
             if isinstance(entry, RouteOptimisation):
                 here = packet.destination if packet.final is not None else packet.source

@@ -9,7 +9,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 from typing import Any
@@ -34,8 +34,9 @@ from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.ipsec.selector import IPPROTO_MH, Direction
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import SendMobility
+from mobivpn.mip6.effects import DetectDuplicate, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent, HomeAgentSettings
+from mobivpn.mip6.messages import BindingUpdate
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.sessions.gateway import (
     Flow,
@@ -138,6 +139,8 @@ class Agent:
         self.world.mobility.append((self.world.now, self.name, effect))
         data = codec.encode(effect.message, effect.source, effect.destination)
         packet = Packet(effect.source, effect.destination, Datagram(IPPROTO_MH, data, data[2]))
+        if effect.care_of_address is not None and not isinstance(effect.message, BindingUpdate):
+            packet = replace(packet, destination=effect.care_of_address, final=packet.destination)
         self.send(packet, BY_HOME_AGENT_MARK if effect.via_home_agent else 0)
 
     def deliver(self, received: Received) -> None:
@@ -303,7 +306,14 @@ class Router(Fixed):
 
 
 class HomeAgentAgent(Fixed):
-    """ha, and the router of the external home addresses."""
+    """ha, and the router of the external home addresses; nobody else is on its home link."""
+
+    def carry_out_other(self, effect: Any) -> None:
+        match effect:
+            case DetectDuplicate() | AnnounceAddress():
+                pass
+            case _:
+                super().carry_out_other(effect)
 
     def send(self, packet: Packet, mark: int = 0) -> None:
         protected = self.kernel.protect(packet)
@@ -437,8 +447,12 @@ class World:
             self,
             "ha",
             HomeAgentHost(
-                HomeAgentDatabases(COMPANY, self.given),
-                HomeAgent(COMPANY.home_agent, HOME_PREFIX, HomeAgentSettings(served=homes)),
+                HomeAgentDatabases(COMPANY, self.given, "eth0"),
+                HomeAgent(
+                    COMPANY.home_agent,
+                    HOME_PREFIX,
+                    HomeAgentSettings(served=homes, detect_duplicates=True),
+                ),
             ),
             (COMPANY.home_agent,),
         )

@@ -6,21 +6,26 @@ import pytest
 
 from mobivpn.errors import CallerError
 from mobivpn.host.associations import ENDS_BY_ROLE, Purpose, identity_end, share_of
-from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
+from mobivpn.host.fixed_databases import (
+    NOWHERE_TABLE,
+    HomeAgentDatabases,
+    ManagerDatabases,
+    RouterDatabases,
+)
 from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.mtu import PATH_OVERHEAD, inner_mtu
-from mobivpn.host.network import NeighbourProxy, Route, Rule, Tunnel
+from mobivpn.host.network import MAIN_TABLE, NeighbourProxy, Route, Rule, Tunnel
 from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
-from mobivpn.ipsec.selector import Direction, host
+from mobivpn.ipsec.selector import EVERYWHERE, Direction, host
 from tests.support.company import COMPANY, MN1, MN2, associations
 
 GIVEN = associations()
 CARE_OF = IPv6Address("2001:db8:1::d1")
 GATEWAY = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
-HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN)
+HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN, "home")
 ROUTER = RouterDatabases(COMPANY, GIVEN, "lan", "tosg")
 
 
@@ -90,6 +95,21 @@ def test_a_bound_node_has_a_tunnel_and_its_home_test_is_protected():
     (policy,) = [p for p in held if isinstance(p, SecurityPolicy) and p.name == "mn1/home_test"]
     assert isinstance(policy.templates[0], EspTemplate)
     assert policy.templates[0].destination == CARE_OF
+
+
+def test_what_leaves_a_nodes_tunnel_comes_from_its_home_address_or_goes_nowhere():
+    held = HOME_AGENT.at({"mn1": CARE_OF})
+    rules = {e.preference: (e.source, e.table) for e in held if isinstance(e, Rule)}
+    assert rules == {
+        90: (host(MN1.external_home_address), MAIN_TABLE),
+        91: (None, NOWHERE_TABLE),
+    }
+    assert Route(EVERYWHERE, table=NOWHERE_TABLE) in held
+
+
+@pytest.mark.parametrize("purpose", [Purpose.NODE_HOME_AGENT, Purpose.NODE_HOME_AGENT_TUNNEL])
+def test_an_association_with_the_home_agent_carries_nothing_in_another_nodes_name(purpose: Purpose):
+    assert GIVEN[purpose, "mn1"].forward.inner_source == host(MN1.external_home_address)
 
 
 def test_an_unbound_home_agent_has_no_tunnel_but_takes_binding_updates():

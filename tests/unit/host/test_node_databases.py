@@ -17,6 +17,7 @@ from mobivpn.ipsec.policy import (
     EspTemplate,
     HomeAddressTemplate,
     PolicyAction,
+    Precedence,
     RoutingHeaderTemplate,
     SecurityPolicy,
 )
@@ -227,3 +228,26 @@ def test_no_route_to_a_link_stands_before_the_policies_of_its_place(
 def test_only_prefixes_of_the_vpn_reach_the_catch_all():
     assert COMPANY.vpn_prefix == IPv6Network("fd00:10::/64")
     assert MN1.internal_home_address in COMPANY.vpn_prefix
+
+
+def test_unprotected_data_is_admitted_with_a_home_address_option_of_a_bound_peer_only():
+    peer, here = MN2.external_home_address, IPv6Address("2001:db8:2::d2")
+    bindings = Bindings(peers=((peer, here),))
+    for held, expected in ((NODE.at(OUTSIDE), []), (NODE.at(OUTSIDE, bindings), [peer])):
+        policies = [
+            entry
+            for entry in held
+            if isinstance(entry, SecurityPolicy)
+            and entry.direction is Direction.INBOUND
+            and entry.precedence > Precedence.VPN - 1
+            and any(isinstance(t, HomeAddressTemplate) for t in entry.templates)
+            and not any(isinstance(t, EspTemplate) for t in entry.templates)
+        ]
+        named = [
+            t.source for p in policies for t in p.templates if isinstance(t, HomeAddressTemplate)
+        ]
+        assert named == expected
+        inbound = RouteOptimisation(
+            Extension.HOME_ADDRESS_OPTION, peer, MN1.external_home_address, here
+        )
+        assert (inbound in held) == bool(expected)

@@ -10,22 +10,25 @@ from typing import Any
 import pytest
 
 from mobivpn.host.associations import share_of
-from mobivpn.host.effects import Apply, Record
+from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases, RouterDatabases
 from mobivpn.host.gateway_databases import GatewayDatabases
 from mobivpn.host.home_agent import HomeAgentHost
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.mobile_node import MobileNodeHost
+from mobivpn.host.network import NeighbourProxy
 from mobivpn.host.node_databases import NodeDatabases
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.host.security_gateway import SecurityGateway, TellDetectorOfPair
+from mobivpn.ipsec.databases import Put, Remove
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
-from mobivpn.mip6.effects import SendMobility
+from mobivpn.mip6.effects import DetectDuplicate, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
-from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
+from mobivpn.mip6.messages import BindingAcknowledgement, BindingError, BindingUpdate, ErrorStatus
 from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.mip6.settings import HomeAgentSettings
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
 from mobivpn.signalling.messages import NodeAbsent, NodePresent, PairWithdrawn, Request
@@ -45,9 +48,14 @@ def mobile_node() -> MobileNodeHost:
     )
 
 
-def home_agent() -> HomeAgentHost:
+def home_agent(*, detect_duplicates: bool = False) -> HomeAgentHost:
     prefix = IPv6Network((COMPANY.home_agent, 64), strict=False)
-    return HomeAgentHost(HomeAgentDatabases(COMPANY, GIVEN), HomeAgent(COMPANY.home_agent, prefix))
+    return HomeAgentHost(
+        HomeAgentDatabases(COMPANY, GIVEN, "home"),
+        HomeAgent(
+            COMPANY.home_agent, prefix, HomeAgentSettings(detect_duplicates=detect_duplicates)
+        ),
+    )
 
 
 def security_gateway() -> SecurityGateway:
@@ -116,6 +124,53 @@ def test_a_binding_at_the_home_agent_ends_with_its_lifetime():
     assert host.deadline == 600
     assert kinds(host.timer_expired(600.0)) == [Apply, Record]
     assert host.deadline is None
+
+
+def proxies(effects: Sequence[object]) -> list[object]:
+    changes = [
+        change for effect in effects if isinstance(effect, Apply) for change in effect.changes
+    ]
+    return [change for change in changes if isinstance(change.entry, NeighbourProxy)]
+
+
+def test_the_home_agent_stands_in_for_a_node_until_that_is_at_home_again():
+    host, home = home_agent(), MN1.external_home_address
+    proxy = NeighbourProxy(home, "home")
+    data = update_of(MN1, COMPANY.home_agent, home_registration=True)
+    effects = host.mobility_received(data, home, COMPANY.home_agent, CARE_OF, 0.0)
+    assert proxies(effects) == [Put(proxy)]
+    assert AnnounceAddress(home, "home") in effects
+    # RFC 6275 section 11.5.5: from the home address itself, and the proxy goes before the answer.
+    data = codec.encode(BindingUpdate(2, 0, home_registration=True), home, COMPANY.home_agent)
+    effects = host.mobility_received(data, home, COMPANY.home_agent, None, 1.0)
+    assert proxies(effects) == [Remove(proxy)]
+    assert kinds(effects) == [Apply, Record, SendMobility]
+
+
+def test_a_neighbour_that_claims_a_registered_address_takes_the_binding_from_the_kernel():
+    host, home = home_agent(detect_duplicates=True), MN1.external_home_address
+    data = update_of(MN1, COMPANY.home_agent, home_registration=True)
+    effects = host.mobility_received(data, home, COMPANY.home_agent, CARE_OF, 0.0)
+    assert kinds(effects) == [Apply, Record, DetectDuplicate]
+    assert kinds(host.address_claimed(home, 0.5)) == [Apply, Record, SendMobility]
+    assert host.address_claimed(home, 0.6) == []
+
+
+@pytest.mark.parametrize("make", [mobile_node, home_agent, security_gateway])
+def test_a_home_address_option_without_a_binding_is_answered_by_an_error(make: Any):
+    host = make()
+    own = COMPANY.security_gateway
+    (sent,) = host.home_address_refused(STRANGER.external_home_address, CARE_OF, own, 0.0)
+    error = BindingError(ErrorStatus.UNKNOWN_BINDING, STRANGER.external_home_address)
+    assert sent == SendMobility(own, CARE_OF, error)
+
+
+@pytest.mark.parametrize("make", [mobile_node, home_agent, security_gateway])
+def test_a_message_of_unknown_type_is_answered_by_an_error(make: Any):
+    data = bytes((59, 0, 99, 0, 0, 0, 0, 0))
+    (sent,) = make().mobility_received(data, CARE_OF, COMPANY.home_agent, None, 0.0)
+    error = BindingError(ErrorStatus.UNRECOGNISED_MESSAGE_TYPE, IPv6Address("::"))
+    assert sent == SendMobility(COMPANY.home_agent, CARE_OF, error)
 
 
 def test_the_gateway_hears_of_withdrawn_pairs_and_of_nothing_else_from_the_vcm():

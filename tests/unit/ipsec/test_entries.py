@@ -61,12 +61,15 @@ def test_the_two_directions_of_a_pair_share_nothing_but_the_reqid():
     assert (pair.backward.inner_source, pair.backward.inner_destination) == inner[::-1]
 
 
-def test_a_pair_without_inner_prefixes_has_no_selector():
-    pair = mint_pair(
-        "p", 1, FIRST, SECOND, Mode.TRANSPORT, EspAlgorithm.AES128GCM16, lambda n: b"\x01" * n
-    )
-    assert pair.forward.inner_source is None
-    assert pair.backward.inner_destination is None
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(Mode.TUNNEL, None), (Mode.TRANSPORT, IPv6Network((FIRST, 128)))]
+)
+def test_without_inner_prefixes_a_transport_association_carries_what_is_between_its_ends_only(
+    mode: Mode, expected: IPv6Network | None
+):
+    pair = mint_pair("p", 1, FIRST, SECOND, mode, EspAlgorithm.AES128GCM16, lambda n: b"\x01" * n)
+    assert pair.forward.inner_source == expected
+    assert pair.backward.inner_destination == expected
 
 
 def test_a_key_is_never_shown():

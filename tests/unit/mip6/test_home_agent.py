@@ -6,13 +6,22 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from mobivpn.mip6.effects import BindingChanged, DetectDuplicate, HomeAgentEffect, SendMobility
+from mobivpn.mip6.effects import (
+    AnnounceInterception,
+    BindingChanged,
+    DetectDuplicate,
+    HomeAgentEffect,
+    SendMobility,
+)
 from mobivpn.mip6.home_agent import HomeAgent
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
+    BindingError,
     BindingRefreshRequest,
     BindingUpdate,
+    ErrorStatus,
     Status,
+    Unrecognised,
 )
 from mobivpn.mip6.settings import HomeAgentSettings
 
@@ -54,8 +63,9 @@ def answer(effects: Sequence[HomeAgentEffect]) -> BindingAcknowledgement:
 
 
 def test_a_home_registration_binds_before_it_is_acknowledged():
-    changed, sent = receive(agent(), update(1))
+    changed, announced, sent = receive(agent(), update(1))
     assert changed == BindingChanged(NODE, HERE, 600, AGENT)
+    assert announced == AnnounceInterception(NODE)
     assert sent == SendMobility(AGENT, NODE, BindingAcknowledgement(0, 1, 600), HERE)
 
 
@@ -68,7 +78,7 @@ def test_a_lifetime_is_capped_and_refresh_advice_is_shorter_than_it():
 
 def test_an_update_that_wants_no_acknowledgement_gets_none():
     effects = receive(agent(), update(1, acknowledge=False))
-    assert effects == [BindingChanged(NODE, HERE, 600, AGENT)]
+    assert effects == [BindingChanged(NODE, HERE, 600, AGENT), AnnounceInterception(NODE)]
 
 
 def test_a_binding_expires():
@@ -158,28 +168,88 @@ def test_other_messages_are_dropped_and_counted():
     }
 
 
-def test_a_first_binding_waits_for_duplicate_address_detection():
+def test_a_message_of_unknown_type_is_answered_by_an_error():
+    (sent,) = agent().message_received(Unrecognised(99), NODE, AGENT, 0.0, HERE)
+    error = BindingError(ErrorStatus.UNRECOGNISED_MESSAGE_TYPE, NODE)
+    assert sent == SendMobility(AGENT, HERE, error)
+
+
+def test_data_with_a_home_address_that_is_not_bound_is_answered_by_an_error():
+    home_agent = agent()
+    receive(home_agent, update(1))
+    assert home_agent.home_address_refused(NODE, HERE, AGENT, 1.0) == []
+    (sent,) = home_agent.home_address_refused(NODE, THERE, AGENT, 1.0)
+    assert sent == SendMobility(AGENT, THERE, BindingError(ErrorStatus.UNKNOWN_BINDING, NODE))
+
+
+# Interception and duplicate address detection (sections 10.3.1 and 10.4.1)
+
+
+def test_the_home_link_is_told_when_a_binding_begins_and_not_again():
+    home_agent = agent()
+    assert AnnounceInterception(NODE) in receive(home_agent, update(1))
+    assert AnnounceInterception(NODE) not in receive(home_agent, update(2, care_of=THERE))
+    receive(home_agent, update(3, 0, None), care_of=None)
+    assert AnnounceInterception(NODE) in receive(home_agent, update(4))
+
+
+def test_only_the_acknowledgement_waits_for_duplicate_address_detection():
     home_agent = agent(detect_duplicates=True)
-    assert receive(home_agent, update(1)) == [DetectDuplicate(NODE)]
-    # Sent again, the update only takes the place of the first.
-    assert receive(home_agent, update(2), 0.5) == []
-    changed, sent = home_agent.duplicate_detected(NODE, False, 1.0)
-    assert changed == BindingChanged(NODE, HERE, 600, AGENT)
-    assert answer([sent]).sequence == 2
-    # A movement does not try again.
-    assert answer(receive(home_agent, update(3, care_of=THERE), 2.0)).status == Status.ACCEPTED
+    bound = BindingChanged(NODE, HERE, 600, AGENT)
+    assert receive(home_agent, update(1)) == [bound, DetectDuplicate(NODE)]
+    assert home_agent.deadline == 1.0
+    assert home_agent.timer_expired(1.0) == [
+        AnnounceInterception(NODE),
+        SendMobility(AGENT, NODE, BindingAcknowledgement(0, 1, 600), HERE),
+    ]
+    # Neither a refresh nor a movement tries again.
+    assert answer(receive(home_agent, update(2, care_of=THERE), 2.0)).status == Status.ACCEPTED
 
 
-def test_a_duplicate_on_the_home_link_refuses_the_registration():
+def test_a_movement_while_duplicates_are_looked_for_is_acknowledged_in_place_of_the_first():
     home_agent = agent(detect_duplicates=True)
     receive(home_agent, update(1))
-    effects = home_agent.duplicate_detected(NODE, True, 1.0)
-    assert answer(effects).status == Status.DUPLICATE_ADDRESS_DETECTION_FAILED
+    moved = BindingChanged(NODE, THERE, 600, AGENT)
+    assert receive(home_agent, update(2, care_of=THERE), 0.5, care_of=THERE) == [moved]
+    acknowledgement = BindingAcknowledgement(0, 2, 600)
+    assert home_agent.timer_expired(1.0)[1:] == [SendMobility(AGENT, NODE, acknowledgement, THERE)]
+
+
+def test_an_unacknowledged_registration_is_tried_for_duplicates_as_well():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(1, acknowledge=False))
+    assert home_agent.timer_expired(1.0) == [AnnounceInterception(NODE)]
+
+
+def test_a_stale_update_while_duplicates_are_looked_for_is_refused_at_once():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(9))
+    refusal = Status.SEQUENCE_NUMBER_OUT_OF_WINDOW
+    assert answer(receive(home_agent, update(9), 0.5)).status == refusal
+
+
+def test_a_duplicate_on_the_home_link_withdraws_the_binding_and_refuses_the_registration():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(1))
+    changed, sent = home_agent.address_claimed(NODE, 0.3)
+    assert changed == BindingChanged(NODE, None, 0, AGENT)
+    assert answer([sent]).status == Status.DUPLICATE_ADDRESS_DETECTION_FAILED
     assert home_agent.binding(NODE) is None
+    assert home_agent.deadline is None
 
 
-def test_a_deletion_ends_the_wait_for_duplicate_address_detection():
+def test_a_claim_to_an_address_whose_detection_is_over_or_never_was_changes_nothing():
+    home_agent = agent(detect_duplicates=True)
+    receive(home_agent, update(1))
+    home_agent.timer_expired(1.0)
+    assert home_agent.address_claimed(NODE, 1.1) == []
+    assert home_agent.address_claimed(OTHER, 1.1) == []
+    assert home_agent.binding(NODE) is not None
+
+
+def test_a_deletion_ends_the_search_for_duplicates():
     home_agent = agent(detect_duplicates=True)
     receive(home_agent, update(1))
     assert answer(receive(home_agent, update(2, 0))).status == Status.ACCEPTED
-    assert home_agent.duplicate_detected(NODE, False, 1.0) == []
+    assert home_agent.deadline is None
+    assert home_agent.address_claimed(NODE, 0.5) == []
