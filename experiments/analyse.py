@@ -173,7 +173,7 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
         limit = SETUP_RATIO_LIMIT if judged else None
         checks.append(at_most("direct set-up / lower bound", ratio, limit))
     for transfer in walk.transfers:
-        begins = [move.down_ns for move in walk.timeline.moves]
+        begins = [move.begin_ns for move in walk.timeline.moves]
         spans = list(zip([0, *begins], [*begins, END_OF_TIME_NS], strict=True))
         stopped = sum(not transfer.passed_in(*span) for span in spans) + bool(transfer.broken)
         checks.append(at_most(f"times that the transfer at {transfer.name} stopped", stopped, 0))

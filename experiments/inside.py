@@ -38,6 +38,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "agent_delay_ms": scenario.agent_delay_ms,
         "binding_auth": scenario.binding_auth,
+        "handover": scenario.handover,
         "versions": _versions(spec["revision"]),
         "links": {
             name: {
@@ -55,6 +56,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             "vcm": str(company.vcm),
             "home_agent": str(company.home_agent),
             "signalling_port": company.signalling_port,
+            "access_networks": {network.name: str(network.prefix) for network in PLAN.access},
             "nodes": {
                 node.name: {
                     "internal_home_address": str(node.internal_home_address),

@@ -57,7 +57,7 @@ class Move(_Model):
     """At `at_s` after the first probe, take a node from its network to another.
 
     `gap_ms` is the time without a link; `attach` says whether its interface is plugged over or a
-    new one made.
+    new one made. In a soft handover it has both links for `overlap_ms` instead.
     """
 
     at_s: Annotated[float, Field(gt=0)]
@@ -65,13 +65,15 @@ class Move(_Model):
     to: Network
     gap_ms: Annotated[float, Field(ge=0, le=60_000)] = 20.0
     attach: Literal["replug", "new"] = "replug"
+    overlap_ms: Annotated[float, Field(ge=0, le=60_000)] = 500.0
 
 
 class Scenario(_Model):
     """One run.
 
     `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449).
+    that come with each pair (RFC 4449). `handover` says whether a node that goes from one access
+    network to another loses the old link first (hard) or gets the new one first (soft).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -80,6 +82,7 @@ class Scenario(_Model):
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
+    handover: Literal["hard", "soft"] = "hard"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     duration_s: Annotated[float, Field(gt=0, le=86_400)]
     limit_s: Annotated[float, Field(gt=0)] = 900.0
@@ -90,6 +93,7 @@ class Scenario(_Model):
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
         at: dict[str, str] = {"mn1": "lan", "mn2": "lan", "mn3": "lan"}
+        free_at: dict[str, float] = {}
         last = 0.0
         for number, move in enumerate(self.move, 1):
             if move.at_s < last:
@@ -98,8 +102,19 @@ class Scenario(_Model):
                 raise ValueError(f"move {number}: {move.node} is on {move.to} already")
             if move.at_s >= self.duration_s:
                 raise ValueError(f"move {number}: at_s is not before duration_s {self.duration_s}")
+            if move.at_s < free_at.get(move.node, 0.0):
+                raise ValueError(
+                    f"move {number}: at_s {move.at_s} comes before the end of the overlap of "
+                    f"{move.node}'s last move"
+                )
+            if self.is_soft(at[move.node], move.to):
+                free_at[move.node] = move.at_s + move.overlap_ms / 1000
             at[move.node], last = move.to, move.at_s
         return self
+
+    def is_soft(self, origin: str, target: str) -> bool:
+        """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never."""
+        return self.handover == "soft" and "lan" not in (origin, target)
 
 
 def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario:

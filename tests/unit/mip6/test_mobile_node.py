@@ -261,7 +261,7 @@ def test_a_binding_that_expires_while_it_is_refreshed_becomes_a_first_registrati
     effects = mobile.timer_expired(20.0)
     assert Phase.UPDATING in changes(effects)
     assert not mobile.optimised(HOME_AGENT)
-    assert effects[-1] == RegistrationChanged(ME, HOME_AGENT, HOME, Phase.UPDATING, HERE, "expired")
+    assert effects[-1] == RegistrationChanged(ME, HOME_AGENT, HOME, Phase.UPDATING, HERE, HERE, "expired")
 
 
 def test_a_binding_that_expires_while_the_node_is_detached_is_forgotten():
@@ -287,7 +287,7 @@ def test_a_refused_registration_has_failed_until_the_node_moves(status: int):
     (update,) = updates(mobile.register(HOME_AGENT, HOME, 0.0))
     (changed,) = acknowledge(mobile, update, 0.1, peer=HOME_AGENT, status=status)
     assert changed == RegistrationChanged(
-        ME, HOME_AGENT, HOME, Phase.FAILED, HERE, f"status-{status}"
+        ME, HOME_AGENT, HOME, Phase.FAILED, HERE, HERE, f"status-{status}"
     )
     assert mobile.deadline is None
     assert changes(mobile.care_of_address_changed(THERE, 5.0)) == [Phase.UPDATING]
