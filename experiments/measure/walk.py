@@ -117,11 +117,20 @@ class Walk:
 
     def settled(self) -> list[tuple[str, bool]]:
         """Tell for the time before the first move, after each and at the end, by what path traffic
-        ought to go there and whether the last arrivals in both directions did."""
-        times = [move.begin_ns for move in self.timeline.moves if move.node in self.pair]
+        ought to go there and whether the last arrivals in both directions did.
+
+        A move that the other node's overtakes, while the first has not done with its links, settles
+        nothing.
+        """
+        moves = [move for move in self.timeline.moves if move.node in self.pair]
+        times = [move.begin_ns for move in moves]
+        done = [max(move.down_ns, move.up_ns) for move in moves]
         legs_by_direction = arrived_by_direction(self.traffic)
         states = []
-        for begin_ns, end_ns in zip([0, *times], [*times, END_OF_TIME_NS], strict=True):
+        spans = zip([0, *times], [0, *done], [*times, END_OF_TIME_NS], strict=True)
+        for begin_ns, done_ns, end_ns in spans:
+            if end_ns < done_ns:
+                continue
             inside = [place == INSIDE for place in self._places_at(begin_ns)]
             if all(inside):
                 wanted = PacketPath.INSIDE

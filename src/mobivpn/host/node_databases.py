@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
-from mobivpn.host.movement import Detached, Inside, Outside, Place
+from mobivpn.host.movement import Inside, Outside, Place
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
 from mobivpn.host.plan import Company, NodeIdentity
