@@ -244,7 +244,7 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
     if walk.wrong_bindings is not None:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))
     for transfer in walk.transfers:
-        begins = [move.down_ns for move in walk.timeline.moves]
+        begins = [move.begin_ns for move in walk.timeline.moves]
         spans = list(zip([0, *begins], [*begins, END_OF_TIME_NS], strict=True))
         stopped = sum(not transfer.passed_in(*span) for span in spans) + bool(transfer.broken)
         checks.append(at_most(f"times that the transfer at {transfer.name} stopped", stopped, 0))

@@ -96,6 +96,12 @@ def _lab_options(command: Any) -> Any:
             help="How many handovers to draw.  [default: the scenario's, 20]",
         ),
         click.option(
+            "--handover",
+            type=click.Choice(["hard", "soft"]),
+            help="What comes first when a node changes its access network: the loss of the old "
+            "link, or the new link.  [default: the scenario's, hard]",
+        ),
+        click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),
             metavar="N",

@@ -11,7 +11,7 @@ from math import floor
 from pathlib import Path
 
 from experiments.programs import sleep_until
-from experiments.scenario import Scenario
+from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
 from topologies.addresses import PLAN
 
@@ -103,10 +103,11 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
             sleep_until(next_at + change.pause_s)
             testbed.check()
             testbed.record("walk_step", change.node, number=number, to=change.to)
-            testbed.attachment.move(change.node, change.to, handovers.gap_ms, handovers.attach)
+            moved_at = time.time()
+            _move(testbed, change, handovers)
             next_at = time.time()
             if number >= len(FIRST_NETWORKS):
-                next_at = _complete_at(registrations, change.node, begin)
+                next_at = _complete_at(registrations, {change.node: moved_at}, begin)
         sleep_until(next_at + END_S)
         testbed.check()
         testbed.dump_databases("end")
@@ -121,18 +122,29 @@ def _who_must_know(peer: str) -> tuple[str, ...]:
     return tuple(str(address) for address in known)
 
 
-def _complete_at(registrations: Mapping[str, Registrations], mover: str, begin: float) -> float:
+def _move(testbed: Testbed, change: Change, handovers: Handovers) -> None:
+    attachment = testbed.attachment
+    if testbed.scenario.is_soft(attachment.network(change.node), change.to):
+        attachment.begin_overlap(change.node, change.to)
+        time.sleep(handovers.overlap_ms / 1000)
+        attachment.end_overlap(change.node, change.to)
+    else:
+        attachment.move(change.node, change.to, handovers.gap_ms, handovers.attach)
+
+
+def _complete_at(
+    registrations: Mapping[str, Registrations], since: Mapping[str, float], begin: float
+) -> float:
     """Wait until everybody knows where both nodes are; return when that was (CLOCK_REALTIME, s).
 
-    One that is not complete in time is a result as well: the run goes on.
+    What a node that has moved was told before `since` does not count. One that is not complete in
+    time is a result as well: the run goes on.
     """
-    moved_at = time.time()
-    at = moved_at
-    while at < moved_at + COMPLETE_WITHIN_S:
+    at = time.time()
+    ends_at = at + COMPLETE_WITHIN_S
+    while at < ends_at:
         at = begin + GRID_S * (floor((at - begin) / GRID_S + GRID_TOLERANCE) + 1)
         sleep_until(at)
-        if all(
-            known.stand(moved_at if node == mover else 0.0) for node, known in registrations.items()
-        ):
+        if all(known.stand(since.get(node, 0.0)) for node, known in registrations.items()):
             break
     return at

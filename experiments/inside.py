@@ -40,6 +40,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "agent_delay_ms": scenario.agent_delay_ms,
         "binding_auth": scenario.binding_auth,
         "signalling_loss_percent": scenario.signalling_loss_percent,
+        "handover": scenario.handover,
         "versions": _versions(spec["revision"]),
         "links": {
             name: {

@@ -45,6 +45,7 @@ class NetworkPlan:
     vcm: bytes
     home_agent: bytes
     vpn_prefixes: tuple[IPv6Network, ...]
+    access_prefixes: Mapping[str, IPv6Network]
     delay_ms: Mapping[str, float]
     rate_mbit: Mapping[str, float]
     loss_percent: Mapping[str, float]
@@ -55,6 +56,18 @@ class NetworkPlan:
     def access_networks(self) -> frozenset[str]:
         """Names of the external networks that a node can be attached to."""
         return frozenset(self.delay_ms) - {LAN, GATEWAY, HOME_AGENT}
+
+    @cached_property
+    def _access_network_by_prefix(self) -> Mapping[bytes, str]:
+        return {
+            prefix.network_address.packed[: prefix.prefixlen // 8]: name
+            for name, prefix in self.access_prefixes.items()
+        }
+
+    def access_network_of(self, address: bytes) -> str | None:
+        """Return the access network to which a care-of address belongs."""
+        found = self._access_network_by_prefix
+        return next((name for prefix, name in found.items() if address.startswith(prefix)), None)
 
     @cached_property
     def node_by_name(self) -> Mapping[str, MobileNode]:
@@ -144,6 +157,10 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
             vcm=IPv6Address(addresses["vcm"]).packed,
             home_agent=IPv6Address(addresses["home_agent"]).packed,
             vpn_prefixes=tuple(IPv6Network(prefix) for prefix in addresses["vpn_prefixes"]),
+            access_prefixes={
+                name: IPv6Network(prefix)
+                for name, prefix in addresses.get("access_networks", {}).items()
+            },
             delay_ms={name: float(link["delay_ms"]) for name, link in links.items()},
             rate_mbit={name: float(link["rate_mbit"]) for name, link in links.items()},
             loss_percent={name: float(link["loss_percent"]) for name, link in links.items()},

@@ -49,6 +49,7 @@ class Options:
     binding_auth: str | None = None
     signalling_loss_percent: float | None = None
     runs: int | None = None
+    handover: str | None = None
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
@@ -145,6 +146,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
         "binding_auth": options.binding_auth,
         "signalling_loss_percent": options.signalling_loss_percent,
         "handovers": None if options.runs is None else {"runs": options.runs},
+        "handover": options.handover,
         "limit_s": options.limit_s,
     }
     overrides = {key: value for key, value in given.items() if value is not None}

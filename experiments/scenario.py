@@ -12,6 +12,7 @@ Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell"]
 Attach = Literal["replug", "new"]
 GapMs = Annotated[float, Field(ge=0, le=60_000)]
+OverlapMs = Annotated[float, Field(ge=0, le=60_000)]
 
 
 class ScenarioError(Exception):
@@ -59,7 +60,7 @@ class Move(_Model):
     """At `at_s` after the first probe, take a node from its network to another.
 
     `gap_ms` is the time without a link; `attach` says whether its interface is plugged over or a
-    new one made.
+    new one made. In a soft handover it has both links for `overlap_ms` instead.
     """
 
     at_s: Annotated[float, Field(gt=0)]
@@ -67,6 +68,7 @@ class Move(_Model):
     to: Network
     gap_ms: GapMs = 20.0
     attach: Attach = "replug"
+    overlap_ms: OverlapMs = 500.0
 
 
 class Handovers(_Model):
@@ -80,6 +82,7 @@ class Handovers(_Model):
     pause_s: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(le=3600)]] = (0.2, 0.8)
     gap_ms: GapMs = 20.0
     attach: Attach = "replug"
+    overlap_ms: OverlapMs = 500.0
 
     @model_validator(mode="after")
     def _shortest_first(self) -> "Handovers":
@@ -92,8 +95,10 @@ class Scenario(_Model):
     """One run.
 
     `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449). A walk lasts for `duration_s` and has its moves written
-    down; the experiment `handover` draws them and ends after the last.
+    that come with each pair (RFC 4449). `handover` says whether a node that goes from one access
+    network to another loses the old link first (hard) or gets the new one first (soft). A walk
+    lasts for `duration_s` and has its moves written down; the experiment `handover` draws them and
+    ends after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -102,6 +107,7 @@ class Scenario(_Model):
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
+    handover: Literal["hard", "soft"] = "hard"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     signalling_loss_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
     duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
@@ -124,6 +130,7 @@ class Scenario(_Model):
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
         at: dict[str, str] = {"mn1": "lan", "mn2": "lan", "mn3": "lan"}
+        free_at: dict[str, float] = {}
         last = 0.0
         for number, move in enumerate(self.move, 1):
             if move.at_s < last:
@@ -132,8 +139,19 @@ class Scenario(_Model):
                 raise ValueError(f"move {number}: {move.node} is on {move.to} already")
             if self.duration_s is not None and move.at_s >= self.duration_s:
                 raise ValueError(f"move {number}: at_s is not before duration_s {self.duration_s}")
+            if move.at_s < free_at.get(move.node, 0.0):
+                raise ValueError(
+                    f"move {number}: at_s {move.at_s} comes before the end of the overlap of "
+                    f"{move.node}'s last move"
+                )
+            if self.is_soft(at[move.node], move.to):
+                free_at[move.node] = move.at_s + move.overlap_ms / 1000
             at[move.node], last = move.to, move.at_s
         return self
+
+    def is_soft(self, origin: str, target: str) -> bool:
+        """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never."""
+        return self.handover == "soft" and "lan" not in (origin, target)
 
 
 def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario:

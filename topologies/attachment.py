@@ -1,4 +1,7 @@
-"""How a mobile node changes its place: its cable leaves one switch and is plugged into another."""
+"""How a mobile node changes its place: its cable leaves one switch and is plugged into another.
+
+Or, make before break, a second cable is plugged in, and the first one is pulled out later.
+"""
 
 import fcntl
 import socket
@@ -24,7 +27,8 @@ class Attachment:
     """Which network each mobile node is plugged into.
 
     `replug` keeps the node's interface and moves the far end: the node sees its carrier go and
-    come. `new` makes a new link: the node sees an interface go and another one come.
+    come. `new` makes a new link: the node sees an interface go and another one come. A node that
+    begins and ends an overlap has two interfaces from then on, and uses them in turn.
     """
 
     def __init__(
@@ -43,21 +47,27 @@ class Attachment:
         self._on_new_link = on_new_link
         self._network: dict[str, str] = {}
         self._made: dict[str, int] = {}
+        self._cable: dict[str, int] = {}
+        self._spare: dict[str, int] = {}
         self._gone: list[str] = []
 
     def begin(self, node: str) -> None:
         """A node is on the LAN, where the topology put it."""
         self._network[node] = LAN
-        self._made[node] = 0
+        self._made[node] = self._cable[node] = 0
         self._observe("link_up", node, LAN)
+
+    def network(self, node: str) -> str:
+        """Return the network that a node is, or was last, plugged into."""
+        return self._network[node]
 
     def interface(self, node: str) -> str:
         """Return the name of a node's present interface."""
-        return f"{node}-eth{self._made[node]}"
+        return f"{node}-eth{self._cable[node]}"
 
     def far_end(self, node: str) -> str:
         """Return the name of the switch's end of a node's present link."""
-        return far_end(node, self._made[node])
+        return far_end(node, self._cable[node])
 
     def move(self, node: str, network: str, gap_ms: float = 0.0, how: str = "replug") -> None:
         """Take a node from its network to another; it has no link for `gap_ms`, or a little more.
@@ -74,20 +84,44 @@ class Attachment:
         else:
             _run("ip", "link", "set", before, "down")
             self._wait_for_carrier_loss(node)
-        interface, far = self.interface(node), self.far_end(node)
-        _run(
-            *("ovs-vsctl", "del-port", before, "--", "add-port", f"s-{network}", far),
-            *("--", *keep_qdiscs([far])),
-        )
-        _run("sh", "-e", "-c", self._shaping(far, network))
-        in_host(host, self._shaping(interface, network))
+        self._plug(node, network, before)
         time.sleep(max(0.0, down + gap_ms / 1000 - time.monotonic()))
         self._network[node] = network
         self._observe("link_up", node, network)
         if how == "new":
-            in_host(host, f"ip link set {interface} up\n")
+            in_host(host, f"ip link set {self.interface(node)} up\n")
         else:
-            _bring_up(far)
+            _bring_up(self.far_end(node))
+
+    def begin_overlap(self, node: str, network: str) -> None:
+        """Plug a node's second cable into another network while the first one stays."""
+        former, new = self._cable[node], node not in self._spare
+        if new:
+            self._make(node)
+        else:
+            self._cable[node] = self._spare[node]
+        self._spare[node] = former
+        self._plug(node, network, self.far_end(node))
+        self._observe("link_up", node, network)
+        in_host(self._net.get(node), f"ip link set {self.interface(node)} up\n")
+        if not new:
+            _bring_up(self.far_end(node))
+
+    def end_overlap(self, node: str, network: str) -> None:
+        """Pull out the first cable: from now on the node is in `network` alone."""
+        self._observe("link_down", node, self._network[node])
+        self._network[node] = network
+        _run("ip", "link", "set", far_end(node, self._spare[node]), "down")
+
+    def _plug(self, node: str, network: str, before: str) -> None:
+        """Make the present cable's far end a port of a network's switch; `before` is none then."""
+        interface, far = self.interface(node), self.far_end(node)
+        _run(
+            *("ovs-vsctl", "--if-exists", "del-port", before),
+            *("--", "add-port", f"s-{network}", far, "--", *keep_qdiscs([far])),
+        )
+        _run("sh", "-e", "-c", self._shaping(far, network))
+        in_host(self._net.get(node), self._shaping(interface, network))
 
     def _shaping(self, device: str, network: str) -> str:
         profile = self._profiles[LAN if network == LAN else IDEAL]
@@ -100,9 +134,15 @@ class Attachment:
         """
         host = self._net.get(node)
         in_host(host, f"ip link set {self.interface(node)} netns 1\n")
-        if self._made[node]:
+        if self._cable[node]:
             self._gone.append(self.far_end(node))
+        self._make(node)
+
+    def _make(self, node: str) -> None:
+        """Give a node another interface, its present one from now on, without a carrier."""
+        host = self._net.get(node)
         self._made[node] += 1
+        self._cable[node] = self._made[node]
         interface, far = self.interface(node), self.far_end(node)
         _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
         _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
@@ -112,11 +152,13 @@ class Attachment:
 
     def close(self) -> None:
         """Delete the links that moves have made or left behind: Mininet knows nothing of them."""
-        made = [self.far_end(node) for node, number in self._made.items() if number]
+        cables = (*self._cable.items(), *self._spare.items())
+        made = [far_end(node, number) for node, number in cables if number]
         for link in (*self._gone, *made):
             _run("ip", "link", "delete", link)
         self._gone.clear()
-        self._made.clear()
+        self._spare.clear()
+        self._cable.clear()
 
     def _wait_for_carrier_loss(self, node: str) -> None:
         host = self._net.get(node)

@@ -19,7 +19,10 @@ class Authorisation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MoveBound:
-    """Milliseconds from link down to the first arrival on the new path; the L2 gap is in it."""
+    """Milliseconds from link down to the first arrival on the new path; the L2 gap is in it.
+
+    None is needed (0) where the overlap of a soft handover is longer than what has to be done.
+    """
 
     outbound_ms: float
     inbound_ms: float
@@ -48,7 +51,7 @@ def move_bound(
         outbound, inbound = _by_gateway(here, there, plan), way(here, "sg", here)
     else:
         outbound, inbound = _by_gateway(here, there, plan), _leaving_inbound(here, there, plan)
-    return MoveBound(attached_ms + outbound, attached_ms + inbound)
+    return MoveBound(max(0.0, attached_ms + outbound), max(0.0, attached_ms + inbound))
 
 
 def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:

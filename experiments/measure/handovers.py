@@ -136,7 +136,7 @@ def exchanges(messages: Sequence[Message], moves: Sequence[Move]) -> Iterator[Se
     """
     sent = [message.sent_ns for message in messages]
     for index, move in enumerate(moves):
-        later = (m.down_ns for m in moves[index + 1 :] if m.node == move.node)
+        later = (m.begin_ns for m in moves[index + 1 :] if m.node == move.node)
         yield messages[
             bisect_left(sent, move.earliest_new_ns) : bisect_left(sent, next(later, END_OF_TIME_NS))
         ]

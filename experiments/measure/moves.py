@@ -15,7 +15,7 @@ PHASE_BY_KIND = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One direction during a move: from link down to the first arrival on the new path.
+    """One direction during a move: from its beginning to the first arrival on the new path.
 
     `first_sent_ns` is when the datagram that arrived first was sent.
     """
@@ -33,7 +33,10 @@ class Window:
 
     @property
     def gap_ns(self) -> int | None:
-        return None if self.first_arrival_ns is None else self.first_arrival_ns - self.move.down_ns
+        """Time from link down to the first arrival on the new path, 0 if that came before."""
+        if self.first_arrival_ns is None:
+            return None
+        return max(0, self.first_arrival_ns - self.move.down_ns)
 
 
 def windows_of(traffic: Traffic, timeline: Timeline, pair: tuple[str, str]) -> list[list[Window]]:
@@ -55,12 +58,17 @@ def _window(
     move: Move, timeline: Timeline, direction: tuple[str, str], legs: Iterable[Leg]
 ) -> Window:
     """Find the first datagram of a direction that crossed the moved node's new link."""
-    next_down_ns = timeline.next_down_ns(move.down_ns, move.node)
+    next_move_ns = timeline.next_move_ns(move.begin_ns, move.node)
     for leg in legs:
-        crossed_ns = leg.left_ns if leg.source == move.node else leg.landed_ns
+        outbound = leg.source == move.node
+        crossed_ns, network = (
+            (leg.left_ns, leg.left_by) if outbound else (leg.landed_ns, leg.landed_by)
+        )
+        if network is not None and network != move.target:
+            continue
         if crossed_ns is None:
-            crossed_ns = leg.sent_ns if leg.source == move.node else leg.arrived_ns
-        if crossed_ns is not None and move.up_ns - EVENT_RESOLUTION_NS <= crossed_ns < next_down_ns:
+            crossed_ns = leg.sent_ns if outbound else leg.arrived_ns
+        if crossed_ns is not None and move.up_ns - EVENT_RESOLUTION_NS <= crossed_ns < next_move_ns:
             return Window(move, *direction, leg.arrived_ns, leg.sent_ns)
     return Window(move, *direction, None)
 
@@ -69,8 +77,8 @@ def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: 
     """Give each leg that was under way in a window to that move (its index and its phase).
 
     `legs` are of one direction, in the order of sending. A lost one counts as under way for as long
-    as the last one before it that arrived. A window without an arrival lasts until the node's next
-    move.
+    as the last one before it that arrived. A window lasts until link down at least, and without an
+    arrival until the node's next move.
     """
     transit_ns = 0
     for leg in legs:
@@ -83,8 +91,9 @@ def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: 
                 continue
             until_ns = window.first_arrival_ns
             if until_ns is None:
-                until_ns = timeline.next_down_ns(window.move.down_ns, window.move.node)
-            if leg.sent_ns <= until_ns and ends_ns >= window.move.down_ns:
+                until_ns = timeline.next_move_ns(window.move.begin_ns, window.move.node)
+            until_ns = max(until_ns, window.move.down_ns)
+            if leg.sent_ns <= until_ns and ends_ns >= window.move.begin_ns:
                 leg.move = index
                 leg.phase = PHASE_BY_KIND[window.move.kind]
                 break

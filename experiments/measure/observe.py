@@ -41,10 +41,14 @@ class DatagramKey(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """A numbered datagram as first seen on a link, and the path that its headers named there."""
+    """A numbered datagram as first seen on a link, and the path that its headers named there.
+
+    `network` is the access network of the care-of address that it left from, or that it came to.
+    """
 
     time_ns: int
     path: PacketPath | None
+    network: str | None
 
 
 class MessageSighting(NamedTuple):
@@ -166,8 +170,20 @@ class _LinkObserver:
             return
         key = DatagramKey(self._link, datagram.kind, datagram.sender, datagram.sequence)
         if key not in self._seen.datagrams:
-            self._seen.datagrams[key] = Sighting(time_ns, path_of(layers, self._plan))
+            path = path_of(layers, self._plan)
+            self._seen.datagrams[key] = Sighting(time_ns, path, self._own_network(layers))
         self._learn_care_of_addresses(layers)
+
+    def _own_network(self, layers: Layers) -> str | None:
+        """Tell by which access network a frame goes: by the outer address that is the node's.
+
+        The peer's is seen as well where both are in the same one, or the packet goes directly.
+        """
+        first, own = layers[0], self._plan.node_by_name[self._link].internal_home_address
+        if not isinstance(first, Ipv6):
+            return None
+        sent = innermost_ends(layers)[0] == own
+        return self._plan.access_network_of(first.source if sent else first.destination)
 
     def _look_at_gateway(self, time_ns: int, layers: Layers) -> None:
         first = layers[0]

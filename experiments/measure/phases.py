@@ -31,11 +31,12 @@ def intervals_of(
 
     Both ends inside: inside. Both outside: via_gateway until the first offer of a direct pair (206
     or 210) is on a link, switch_to_direct until both directions have arrived on the direct path,
-    then direct. Else via_gateway. A change of attachment counts from link down on; moves overlay
-    this. What goes through the gateway again while both ends are outside is via_gateway again.
+    then direct. Else via_gateway. A change of attachment counts from its beginning on; moves
+    overlay this. What goes through the gateway again while both ends are outside is via_gateway
+    again.
     """
     intervals = [Interval(0, _base(timeline, pair, 0))]
-    boundaries = [move.down_ns for move in timeline.moves if move.node in pair]
+    boundaries = [move.begin_ns for move in timeline.moves if move.node in pair]
     offers = sorted(
         message.sent_ns
         for message in messages

@@ -33,7 +33,8 @@ class Leg:
     """One numbered datagram on its one way from `source` to `destination`; times in nanoseconds.
 
     `sent_ns` and `arrived_ns` are the end points' (kernel time stamps), `left_ns` and `landed_ns`
-    the captures' on the two nodes' own links. `copies` counts arrivals. `refused` is the error that
+    the captures' on the two nodes' own links, `left_by` and `landed_by` the access networks whose
+    care-of addresses it had there. `copies` counts arrivals. `refused` is the error that
     the sender's own kernel gave instead of sending, "" if none.
     """
 
@@ -47,6 +48,8 @@ class Leg:
     copies: int = 0
     left_ns: int | None = None
     landed_ns: int | None = None
+    left_by: str | None = None
+    landed_by: str | None = None
     path: PacketPath | None = None
     overtaken_by: "Leg | None" = None
     phase: Phase | None = None
@@ -161,6 +164,8 @@ def _see(leg: Leg, sender: int, seen: Observations) -> None:
     landed = seen.datagrams.get(DatagramKey(leg.destination, leg.kind, sender, leg.sequence))
     leg.left_ns = left.time_ns if left else None
     leg.landed_ns = landed.time_ns if landed else None
+    leg.left_by = left.network if left else None
+    leg.landed_by = landed.network if landed else None
     leg.path = joined(left.path if left else None, landed.path if landed else None)
 
 

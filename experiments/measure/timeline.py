@@ -24,13 +24,22 @@ class MoveKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A node's way from one network to another: between `down_ns` and `up_ns` it has no link."""
+    """A node's way from one network to another.
+
+    Between `down_ns` and `up_ns` it has no link; in a soft handover `up_ns` comes first, and
+    between the two it has both links.
+    """
 
     node: str
     origin: str
     target: str
     down_ns: int
     up_ns: int
+
+    @property
+    def begin_ns(self) -> int:
+        """When the first of the two links changes."""
+        return min(self.down_ns, self.up_ns)
 
     @property
     def earliest_new_ns(self) -> int:
@@ -61,7 +70,7 @@ class Timeline:
     _changes_by_node: Mapping[str, tuple[tuple[int, str], ...]] = field(repr=False)
 
     def place_at(self, node: str, time_ns: int) -> str:
-        """Return where a node is; from link down on, that is where it is going to."""
+        """Return where a node is; from the beginning of a move on, where it is going to."""
         changes = self._changes_by_node.get(node, ())
         index = bisect_right(changes, time_ns, key=lambda change: change[0])
         return changes[index - 1][1] if index else INSIDE
@@ -88,10 +97,10 @@ class Timeline:
             return [] if place == INSIDE else [(0, END_OF_TIME_NS)]
         return intervals
 
-    def next_down_ns(self, time_ns: int, node: str | None = None) -> int:
+    def next_move_ns(self, time_ns: int, node: str | None = None) -> int:
         """Return when the next move after `time_ns` begins, of `node` or of any."""
         return min(
-            (m.down_ns for m in self.moves if m.down_ns > time_ns and node in (None, m.node)),
+            (m.begin_ns for m in self.moves if m.begin_ns > time_ns and node in (None, m.node)),
             default=END_OF_TIME_NS,
         )
 
@@ -99,28 +108,36 @@ class Timeline:
 def read_timeline(events: Iterable[Event], access_networks: frozenset[str]) -> Timeline:
     """Return the timeline told by the testbed's `link_down` and `link_up` events.
 
-    A network that is no access network is the inside, whatever it is called.
+    A network that is no access network is the inside, whatever it is called. A second link up
+    without a link down before it begins a soft handover, which the next link down ends.
     """
     moves: list[Move] = []
     changes: dict[str, list[tuple[int, str]]] = {}
     down_by_node: dict[str, tuple[int, str]] = {}
+    up_by_node: dict[str, tuple[int, str, str]] = {}
     for event in sorted(events, key=lambda event: event.time_ns):
         if event.event not in (LINK_DOWN, LINK_UP):
             continue
         network = str(event.details.get("network", ""))
         place = network if network in access_networks else INSIDE
         own = changes.setdefault(event.node, [])
+        if event.event == LINK_DOWN and event.node in up_by_node:
+            up_ns, origin, target = up_by_node.pop(event.node)
+            moves.append(Move(event.node, origin, target, event.time_ns, up_ns))
+            continue
         if event.event == LINK_DOWN:
             down_by_node[event.node] = (event.time_ns, own[-1][1] if own else place)
             continue
         down = down_by_node.pop(event.node, None)
         if down is None:
-            own.append((0 if not own else event.time_ns, place))
+            if own:
+                up_by_node[event.node] = (event.time_ns, own[-1][1], place)
+            own.append((event.time_ns if own else 0, place))
             continue
         down_ns, origin = down
         if not own:
             own.append((0, origin))
         own.append((down_ns, place))
         moves.append(Move(event.node, origin, place, down_ns, event.time_ns))
-    moves.sort(key=lambda move: move.down_ns)
+    moves.sort(key=lambda move: move.begin_ns)
     return Timeline(tuple(moves), {node: tuple(own) for node, own in changes.items()})

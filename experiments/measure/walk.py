@@ -156,11 +156,20 @@ class Walk:
 
     def settled(self) -> list[tuple[str, bool]]:
         """Tell for the time before the first move, after each and at the end, by what path traffic
-        ought to go there and whether the last arrivals in both directions did."""
-        times = [move.down_ns for move in self.timeline.moves if move.node in self.pair]
+        ought to go there and whether the last arrivals in both directions did.
+
+        A move that the other node's overtakes, while the first has not done with its links, settles
+        nothing.
+        """
+        moves = [move for move in self.timeline.moves if move.node in self.pair]
+        times = [move.begin_ns for move in moves]
+        done = [max(move.down_ns, move.up_ns) for move in moves]
         legs_by_direction = arrived_by_direction(self.traffic)
         states = []
-        for begin_ns, end_ns in zip([0, *times], [*times, END_OF_TIME_NS], strict=True):
+        spans = zip([0, *times], [0, *done], [*times, END_OF_TIME_NS], strict=True)
+        for begin_ns, done_ns, end_ns in spans:
+            if end_ns < done_ns:
+                continue
             inside = [place == INSIDE for place in self._places_at(begin_ns)]
             if all(inside):
                 wanted = PacketPath.INSIDE
@@ -179,8 +188,9 @@ class Walk:
 
     def _propagation_ms(self, leg: Leg) -> float | None:
         way = self.plan.propagation_ms
-        source = self.timeline.place_at(leg.source, leg.sent_ns)
-        target = self.timeline.place_at(leg.destination, leg.arrived_ns or leg.sent_ns)
+        place_at = self.timeline.place_at
+        source = leg.left_by or place_at(leg.source, leg.sent_ns)
+        target = leg.landed_by or place_at(leg.destination, leg.arrived_ns or leg.sent_ns)
         if leg.path is PacketPath.VIA_HOME_AGENTS:
             return way(source, "ha", target)
         if leg.path is PacketPath.VIA_GATEWAY:
@@ -284,7 +294,7 @@ def _move_result(
 ) -> MoveResult:
     move = windows[0].move
     peer = pair[1] if move.node == pair[0] else pair[0]
-    before = [interval.phase for interval in intervals if interval.begin_ns < move.down_ns]
+    before = [interval.phase for interval in intervals if interval.begin_ns < move.begin_ns]
     direct = bool(before) and before[-1] is Phase.DIRECT
     authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
     bound = move_bound(move, timeline.place_at(peer, move.up_ns), direct, authorisation, plan)

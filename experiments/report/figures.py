@@ -104,7 +104,7 @@ def places(record: Record, node: str) -> list[tuple[str, float, float]]:
     own = [move for move in record.moves if move.node == node]
     if not own:
         return []
-    begins = [0.0, *(move.link_down_s for move in own)]
+    begins = [0.0, *(move.begin_s for move in own)]
     names = [own[0].origin, *(move.target for move in own)]
     return list(zip(names, begins, [*begins[1:], record.end_s], strict=True))
 
@@ -529,11 +529,9 @@ def moves(record: Record) -> Picture:
 def _draw_move(axes: Axes, move: Move, record: Record) -> None:
     zero = move.link_down_s
     settled = move.settled_s
-    next_down = min(
-        (m.link_down_s for m in record.moves if m.link_down_s > zero), default=record.end_s
-    )
-    after = (settled - zero) * 1.25 + AFTER_MOVE_S if settled is not None else 1.0
-    begin, end = zero - 0.35 * after, min(zero + after, max(next_down, zero + 0.05))
+    next_move = min((m.begin_s for m in record.moves if m.begin_s > zero), default=record.end_s)
+    after = max(0.0, settled - zero) * 1.25 + AFTER_MOVE_S if settled is not None else 1.0
+    begin, end = move.begin_s - 0.35 * after, min(zero + after, max(next_move, zero + 0.05))
     probes = [probe for probe in record.probes if begin <= probe.sent_s <= end]
     _draw_delays(axes, probes, record.pair, zero)
     axes.axvspan(0, 1000 * (move.link_up_s - zero), color=BAR, alpha=0.5, linewidth=0)

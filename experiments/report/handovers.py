@@ -94,9 +94,10 @@ def pictures(record: Record) -> list[Picture]:
     return drawn
 
 
-def _since_down_ms(handover: Handover, step: str) -> float | None:
+def _since_begin_ms(handover: Handover, step: str) -> float | None:
     at_s = handover.at_s.get(step)
-    return None if at_s is None else 1000 * (at_s - handover.at_s["link_down"])
+    begin_s = min(handover.at_s["link_down"], handover.at_s["link_up"])
+    return None if at_s is None else 1000 * (at_s - begin_s)
 
 
 def stages_of(handover: Handover) -> list[tuple[Stage, float, float]]:
@@ -107,7 +108,7 @@ def stages_of(handover: Handover) -> list[tuple[Stage, float, float]]:
     found = []
     begin_ms = 0.0
     for stage in STAGES:
-        end_ms = _since_down_ms(handover, stage.until)
+        end_ms = _since_begin_ms(handover, stage.until)
         if end_ms is not None and end_ms > begin_ms:
             found.append((stage, begin_ms, end_ms))
             begin_ms = end_ms
@@ -125,7 +126,7 @@ def waterfall(shown: Sequence[tuple[Move, Handover]], told: str) -> Picture:
     for row, (move, handover) in enumerate(shown):
         for stage, begin_ms, end_ms in stages_of(handover):
             _bar(axes, -row, begin_ms, end_ms, stage.colour, stage.hatch)
-        outbound_ms = _since_down_ms(handover, "outbound_arrived")
+        outbound_ms = _since_begin_ms(handover, "outbound_arrived")
         if outbound_ms is not None:
             axes.plot([outbound_ms], [-row], marker="D", color=INK, markersize=4)
         if move.inbound.lower_bound_ms is not None:
@@ -179,8 +180,8 @@ def exchanges(known: Sequence[tuple[Move, Handover]]) -> Picture:
     taken = [
         (exchange, begin, end)
         for exchange in EXCHANGES
-        if (begin := _since_down_ms(handover, exchange.begin)) is not None
-        and (end := _since_down_ms(handover, exchange.end)) is not None
+        if (begin := _since_begin_ms(handover, exchange.begin)) is not None
+        and (end := _since_begin_ms(handover, exchange.end)) is not None
     ]
     figure = blank(WIDTH_IN, 0.8 + 0.27 * len(taken), layout="constrained")
     axes = figure.subplots()

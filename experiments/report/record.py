@@ -82,6 +82,11 @@ class Move:
     lost: int
 
     @property
+    def begin_s(self) -> float:
+        """When the first of the two links changes: in a soft handover, link up."""
+        return min(self.link_down_s, self.link_up_s)
+
+    @property
     def title(self) -> str:
         return f"{self.node}: {self.origin} to {self.target}"
 

@@ -90,7 +90,7 @@ def pictures(record: Record) -> list[Picture]:
 
 
 def chart(record: Record, move: Move) -> Picture:
-    """Return the chart of what was sent from a move's link down until all was quiet."""
+    """Return the chart of what was sent from a move's beginning until all was quiet."""
     name = f"sequence-{move.index + 1}"
     title = f"Move {move.index + 1}, {move.title}: the messages"
     rows = rows_of(record, move)
@@ -108,31 +108,31 @@ def chart(record: Record, move: Move) -> Picture:
     x_by_host = {host: FIRST_LIFELINE_IN + step * i for i, host in enumerate(hosts)}
     _draw_frame(axes, x_by_host, len(shown))
     for number, row in enumerate(shown):
-        _draw_row(axes, number, row, x_by_host, move.link_down_s, step)
+        _draw_row(axes, number, row, x_by_host, move.begin_s, step)
     left_out = (
         f" {len(rows) - len(shown)} later rows are left out; messages.csv has them all."
         if len(shown) < len(rows)
         else ""
     )
     caption = (
-        "Every message from link down until nothing was sent for "
+        "Every message from the first change of a link until nothing was sent for "
         f"{QUIET_S:g} s, as captures show it with ESP opened; times in milliseconds since link "
         "down, and on the way. A dot: seen on that host's link. Coloured: the first probe of a "
         "node on another path. Router advertisements after the node's first are left out."
         f"{left_out}"
     )
-    return Picture(name, title, caption, _told(shown, move.link_down_s), figure)
+    return Picture(name, title, caption, _told(shown, move.begin_s), figure)
 
 
 def rows_of(record: Record, move: Move) -> list[Row]:
     """Return the rows of a move's chart in the order of sending."""
-    later = (m.link_down_s for m in record.moves if m.link_down_s > move.link_down_s)
+    later = (m.begin_s for m in record.moves if m.begin_s > move.begin_s)
     end_s = min(later, default=float("inf"))
-    span = [m for m in record.messages if move.link_down_s <= m.sent_s < end_s]
+    span = [m for m in record.messages if move.begin_s <= m.sent_s < end_s]
     messages = list(_until_quiet(list(_relevant(span, move)), move))
-    firsts = list(_first_packets(record, move.link_down_s, end_s))
+    firsts = list(_first_packets(record, move.begin_s, end_s))
     last = max([m.sent_s for m in messages] + [row.sent_s for row in firsts], default=0.0)
-    known = {_identity(m) for m in record.messages if m.sent_s < move.link_down_s}
+    known = {_identity(m) for m in record.messages if m.sent_s < move.begin_s}
     rows = [row for row in firsts if row.sent_s <= last]
     for message in messages:
         again = _identity(message) in known and message.protocol != "neighbour discovery"

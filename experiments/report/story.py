@@ -46,7 +46,7 @@ def sentences(record: Record) -> list[Sentence]:
     """Return what happened, in order of time."""
     found = [
         *_beginning(record),
-        *(Sentence(move.link_down_s, _move(record, move)) for move in record.detailed_moves),
+        *(Sentence(move.begin_s, _move(record, move)) for move in record.detailed_moves),
         *_switches(record),
         *_ending(record),
     ]
@@ -89,9 +89,14 @@ def _move(record: Record, move: Move) -> str:
             if move.lower_bound_ms is not None
             else ""
         )
+        away_s = move.link_up_s - move.link_down_s
+        links = "It has both links for" if away_s < 0 else "Its link is away for"
         parts.append(
-            f"Its link is away for {milliseconds(1000 * (move.link_up_s - move.link_down_s))}; "
+            f"{links} {milliseconds(1000 * abs(away_s))}; "
             f"probes get through in both directions after {milliseconds(move.gap_ms)}{bound}."
+            if move.gap_ms or away_s >= 0
+            else f"{links} {milliseconds(-1000 * away_s)}; probes come by the new one before the "
+            "old one goes."
         )
     parts.append(f"Lost: {move.lost}.")
     if move.kind == "handover" and move.direct_before and record.messages:
@@ -102,7 +107,7 @@ def _move(record: Record, move: Move) -> str:
 def _who_took_part(record: Record, move: Move) -> str:
     end = move.settled_s if move.settled_s is not None else record.end_s
     count = sum(
-        message.protocol == "signalling" and move.link_down_s <= message.sent_s <= end
+        message.protocol == "signalling" and move.begin_s <= message.sent_s <= end
         for message in record.messages
     )
     told_count = f"{count} signalling messages were under way meanwhile."

@@ -15,6 +15,16 @@ at_s = 1
 node = "mn1"
 to = "cell"
 """
+TWO_MOVES = """
+[[move]]
+at_s = 5
+node = "mn1"
+to = "wifi1"
+[[move]]
+at_s = 5.2
+node = "mn1"
+to = "wifi2"
+"""
 
 
 @pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.toml")), ids=lambda path: path.stem)
@@ -50,6 +60,10 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             ("[[move]]", "[handovers]\n[[move]]"),
             "handovers: not allowed in an experiment 'walk'",
         ),
+        (
+            ('to = "cell"', f'to = "cell"\n{TWO_MOVES}'),
+            "move 3: at_s 5.2 comes before the end of the overlap of mn1's last move",
+        ),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
@@ -58,7 +72,7 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
     path = tmp_path / "mine.toml"
     path.write_text(GOOD.replace(*change))
     with pytest.raises(ScenarioError, match=rf"mine\.toml: .*{told}") as error:
-        load(str(path))
+        load(str(path), {"handover": "soft"})
     assert "\n" not in str(error.value)
 
 
@@ -96,3 +110,13 @@ def test_options_override_the_file(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
     assert load(str(path), {"seed": 7}).seed == 7
+
+
+def test_only_a_change_of_the_access_network_is_soft(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    for handover, expected in (("soft", True), ("hard", False)):
+        scenario = load(str(path), {"handover": handover})
+        assert scenario.is_soft("wifi1", "cell") is expected
+        assert not scenario.is_soft("lan", "cell")
+        assert not scenario.is_soft("cell", "lan")

@@ -29,11 +29,15 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, 
     """Run a scenario once for each set of options; give its folder and summary."""
     done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
 
-    def run(name: str = "walk", agent_delay_ms: float = 0.0, again: int = 0):
-        key = (name, agent_delay_ms, again)
+    def run(
+        name: str = "walk", handover: str = "hard", agent_delay_ms: float = 0.0, again: int = 0
+    ):
+        key = (name, handover, agent_delay_ms, again)
         if key not in done:
             options = Options(
-                agent_delay_ms=agent_delay_ms, results=tmp_path_factory.mktemp("results")
+                agent_delay_ms=agent_delay_ms,
+                handover=handover,
+                results=tmp_path_factory.mktemp("results"),
             )
             folder = runner.run(name, options)
             done[key] = folder, json.loads((folder / "summary.json").read_text())
@@ -132,6 +136,18 @@ def test_slow_agents_change_no_verdict(walk, agent_delay_ms: float):
     assert failed(summary) == []
     assert summary["clear_text_packets_outside"] == 0
     assert summary["lost_by_phase"]["switch_to_direct"] == 0
+
+
+def test_a_soft_handover_loses_nothing_and_nobody_waits(walk):
+    _, summary = walk(handover="soft")
+    assert failed(summary) == []
+    assert summary["clear_text_packets_outside"] == 0
+    assert summary["lost_by_phase"]["handover"] == 0
+    handovers = [move for move in summary["moves"] if "lan" not in (move["from"], move["to"])]
+    assert [(move["lost"], move["gap_ms"], move["lower_bound_ms"]) for move in handovers] == [
+        (0, 0.0, 0.0),
+        (0, 0.0, 0.0),
+    ]
 
 
 def differing(one: Any, other: Any, key: str = "") -> list[str]:

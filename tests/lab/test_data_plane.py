@@ -6,6 +6,8 @@ what the packets do. Delays are left out; what is asserted is the way a packet t
 
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -268,7 +270,8 @@ def test_two_nodes_outside_talk_by_the_hairpin_and_the_lan_side_sees_it(plain: P
     assert int(after) - int(before) >= 2
 
 
-def direct(plain: Plain, *, optimised: bool) -> None:
+def direct(plain: Plain, *, optimised: bool) -> dict[str, DirectPair]:
+    """Give both nodes a direct pair; return each one's end of it."""
     pair = mint_pair(
         "pair",
         FIRST_PAIR_REQID,
@@ -279,6 +282,7 @@ def direct(plain: Plain, *, optimised: bool) -> None:
         os.urandom,
         inner=(host(MN1.internal_home_address), host(MN2.internal_home_address)),
     )
+    ends: dict[str, DirectPair] = {}
     for me, peer, sending, receiving in (
         (MN1, MN2, pair.forward, pair.backward),
         (MN2, MN1, pair.backward, pair.forward),
@@ -291,12 +295,9 @@ def direct(plain: Plain, *, optimised: bool) -> None:
                 optimised=frozenset({SG, home}),
                 peers=((home, CARE_OF[peer.name]),),
             )
-        plain.put(
-            me.name,
-            plain.node[me.name].at(
-                outside(me.name), bindings, [DirectPair(peer, (receiving,), sending)]
-            ),
-        )
+        ends[me.name] = DirectPair(peer, (receiving,), sending)
+        plain.put(me.name, plain.node[me.name].at(outside(me.name), bindings, [ends[me.name]]))
+    return ends
 
 
 def test_first_packets_of_a_direct_pair_go_through_the_home_agents(plain: Plain, tmp_path):
@@ -333,6 +334,89 @@ def test_a_detached_node_sends_nothing_and_takes_nothing_in_clear(
         ping("mn1", MN1.internal_home_address, COMPANY.vcm)
     inner = {"fd00:10::d1", "fd00:10::9"}
     assert not [p for p in watch.packets() if {p[0], p[1]} & inner and p[0] == "fd00:10::d1"]
+
+
+TALK = """
+import socket, sys, time
+own, peer, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+line = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+line.bind((own, 7777)); line.connect((peer, 7777)); line.settimeout(2)
+time.sleep(1)
+heard = set()
+for number in range(count):
+    line.send(number.to_bytes(4, "big"))
+    time.sleep(0.002)
+    while True:
+        try:
+            heard.add(line.recv(4, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            break
+try:
+    while len(heard) < count:
+        heard.add(line.recv(4))
+except TimeoutError:
+    pass
+print(len(heard))
+"""
+"""Talk to a peer over a connected socket, which keeps its route as long as it may."""
+
+
+def test_a_soft_handover_under_load_loses_nothing_in_either_direction(plain: Plain):
+    plain.leave(bound=True)
+    ends = direct(plain, optimised=True)
+    ip("link add eth1 index 150 netns mn1 type veth peer name to3 index 151 netns inet")
+    for name, device, address in (
+        ("inet", "to3", "2001:db8:3::1/64"),
+        ("inet", "to3", "fe80::1/64"),
+    ):
+        ip(f"-n {name} link set {device} up")
+        ip(f"-n {name} address add {address} dev {device} nodad")
+    ip("-n mn1 link set eth1 up")
+    for device, prefix in (("to1", "2001:db8:1::/64"), ("to3", "2001:db8:3::/64")):
+        ip(f"-n inet rule add from {prefix} iif {device} lookup main preference 10")
+        ip(f"-n inet rule add blackhole iif {device} preference 11")
+    home, peer_home = MN1.external_home_address, MN2.external_home_address
+    former = outside("mn1")
+    new = Outside("eth1", IPv6Address("fe80::1"), IPv6Address("2001:db8:3::d1"), 1)
+    care_of = CARE_OF | {"mn1": new.care_of_address}
+
+    def mn1(known: set[IPv6Address], *others: Outside) -> Databases:
+        """Return what mn1 holds when `known` are told of its new address."""
+        told = {SG, HA, peer_home} - known
+        bindings = Bindings(
+            optimised=frozenset({SG, peer_home}),
+            peers=((peer_home, CARE_OF["mn2"]),),
+            by_former=dict.fromkeys(told, former.care_of_address) if others else {},
+        )
+        return plain.node["mn1"].at(new, bindings, [ends["mn1"]], others)
+
+    mn2 = Bindings(optimised=frozenset({SG, home}), peers=((home, new.care_of_address),))
+    count = 1000
+    talkers = [
+        subprocess.Popen(
+            [
+                *("ip", "netns", "exec", me.name, sys.executable, "-c", TALK),
+                *(str(me.internal_home_address), str(peer.internal_home_address), str(count)),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for me, peer in ((MN1, MN2), (MN2, MN1))
+    ]
+    time.sleep(1.3)
+    for step in (
+        lambda: plain.put("mn1", mn1(set(), former)),
+        lambda: plain.put("mn2", plain.node["mn2"].at(outside("mn2"), mn2, [ends["mn2"]])),
+        lambda: plain.put("mn1", mn1({peer_home}, former)),
+        lambda: plain.put("ha", plain.home_agent.at(care_of)),
+        lambda: plain.put("sg", plain.gateway.at(care_of)),
+        lambda: plain.put("mn1", mn1({peer_home, SG, HA}, former)),
+        lambda: ip("-n inet link set to1 down"),
+        lambda: plain.put("mn1", mn1({peer_home, SG, HA})),
+    ):
+        step()
+        time.sleep(0.15)
+    assert [talker.communicate()[0] for talker in talkers] == [f"{count}\n"] * 2, dropped()
 
 
 def test_carrier_loss_takes_the_inside_routes_before_any_agent_can(plain: Plain):

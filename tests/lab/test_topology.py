@@ -104,6 +104,35 @@ def test_a_node_moves_out_and_home_and_its_link_follows(
     attachment.close()
 
 
+def test_in_a_soft_handover_a_node_has_both_links_until_the_former_one_goes(net: Mininet):
+    attachment, seen = plug(net)
+    attachment.begin("mn1")
+    host = net.get("mn1")
+    attachment.move("mn1", "wifi1")
+    host.cmd(f"ip -6 addr flush scope global dev {attachment.interface('mn1')}")
+    for network, number, other in (("wifi2", 2, 1), ("wifi1", 1, 2)):
+        former = attachment.interface("mn1")
+        host.cmd(f"ip -6 addr replace 2001:db8:{other}::d1/64 dev {former} nodad")
+        attachment.begin_overlap("mn1", network)
+        device = attachment.interface("mn1")
+        host.cmd(f"ip -6 addr replace 2001:db8:{number}::d1/64 dev {device} nodad")
+        for prefix in (1, 2):
+            assert round_trip_ms(net, "mn1", f"2001:db8:{prefix}::1") < 0.1
+        attachment.end_overlap("mn1", network)
+        assert "NO-CARRIER" in host.cmd(f"ip link show {former}")
+        assert round_trip_ms(net, "mn1", f"2001:db8:{number}::1") < 0.1
+        host.cmd(f"ip -6 addr flush scope global dev {former}")
+        assert attachment.network("mn1") == network
+    assert seen[-4:] == [
+        ("link_up", "mn1", "wifi2"),
+        ("link_down", "mn1", "wifi1"),
+        ("link_up", "mn1", "wifi1"),
+        ("link_down", "mn1", "wifi2"),
+    ]
+    attachment.move("mn1", "lan")
+    attachment.close()
+
+
 def test_an_access_router_drops_what_is_not_of_its_prefix(net: Mininet):
     attachment, _ = plug(net)
     attachment.begin("mn1")

@@ -57,9 +57,11 @@ class MobileNodeHost:
         self._endpoint = endpoint
         self._idleness = Idleness(pair_idle_s)
         self._place: Place = Detached()
+        self._former: tuple[Outside, ...] = ()
         self._away = False
         self._announced: set[IPv6Address] = set()
         self._optimised: set[IPv6Address] = set()
+        self._source_by_peer: dict[IPv6Address, IPv6Address] = {}
         self._care_of_address_by_peer: dict[IPv6Address, IPv6Address] = {}
         self._held: Databases = ()
 
@@ -104,17 +106,20 @@ class MobileNodeHost:
         return self._moved(now)
 
     def _moved(self, now: float) -> list[Effect]:
-        before, self._place = self._place, self._movement.place
+        before, had = self._place, self._former
+        self._place, self._former = self._movement.place, self._movement.former
         if self._place == before:
-            return []
+            return [] if self._former == had else [*self._settle(), *self._tell_movement(now)]
         if isinstance(self._place, Inside):
             return self._came_home(self._place, now)
         if isinstance(self._place, Outside):
             return self._attached_outside(self._place, now)
-        return [
-            *self._carry_on(self._mobility.care_of_address_changed(None, now), now),
-            *self._settle(),
-        ]
+        return [*self._tell_movement(now), *self._settle()]
+
+    def _tell_movement(self, now: float) -> list[Effect]:
+        here = self._place.care_of_address if isinstance(self._place, Outside) else None
+        former = tuple(place.care_of_address for place in self._former)
+        return self._carry_on(self._mobility.care_of_address_changed(here, now, former), now)
 
     def _attached_outside(self, place: Outside, now: float) -> list[Effect]:
         carried: list[Effect] = [*self._settle()]
@@ -132,9 +137,7 @@ class MobileNodeHost:
         carried.append(
             Record("care_of_address", details={"care_of_address": str(place.care_of_address)})
         )
-        carried += self._carry_on(
-            self._mobility.care_of_address_changed(place.care_of_address, now), now
-        )
+        carried += self._tell_movement(now)
         # Registered once; after that every movement tells them by itself.
         for peer, authorisation in (
             (self._company.home_agent, HOME),
@@ -148,7 +151,7 @@ class MobileNodeHost:
         carried: list[Effect] = []
         for peer in [self._company.home_agent, self._company.security_gateway]:
             carried += self._carry_on(self._mobility.forget(peer), now)
-        carried += self._carry_on(self._mobility.care_of_address_changed(None, now), now)
+        carried += self._tell_movement(now)
         carried += self._from_endpoint(self._endpoint.came_inside(), now)
         for node in self._company.nodes:
             carried += self._carry_on(
@@ -226,6 +229,8 @@ class MobileNodeHost:
                 peers.add(change.peer)
             else:
                 peers.discard(change.peer)
+        if change.source_address is not None:
+            self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
         return [*self._settle(), Record("registration", details=details)]
 
@@ -297,14 +302,18 @@ class MobileNodeHost:
 
     def _settle(self, token: str | None = None) -> list[Effect]:
         """Bring the kernel to what the parts know now; with a token, even if nothing changes."""
+        former = {place.care_of_address for place in self._former}
+        sources = self._source_by_peer.items()
         wanted = self._databases.at(
             self._place,
             Bindings(
                 announced=frozenset(self._announced),
                 optimised=frozenset(self._optimised),
                 peers=tuple(sorted(self._care_of_address_by_peer.items())),
+                by_former={peer: source for peer, source in sources if source in former},
             ),
             self._endpoint.pairs,
+            self._former,
         )
         changes = difference(self._held, wanted)
         self._held = wanted

@@ -1,12 +1,14 @@
 """Movement detection: which link a node is on, and whether that is inside (seed, embodiment 1).
 
 A node is inside where a router advertises the company's own prefix. Between losing one link and
-hearing a router on the next it is detached, which for its policies is the same as outside.
+hearing a router on the next it is detached, which for its policies is the same as outside. A node
+with two links outside is at the newer one's, and the older one is a former place that still works.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 
 from mobivpn.clock import Backoff, Timers
 
@@ -29,11 +31,12 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """On a foreign link, with an address of it."""
+    """On a foreign link, with an address of it; no two links that live have the same `slot`."""
 
     device: str
     router: IPv6Address
     care_of_address: IPv6Address
+    slot: int = 0
 
 
 Place = Detached | Inside | Outside
@@ -44,6 +47,12 @@ class SolicitRouters:
     """Send a router solicitation on `device` (RFC 4861 section 6.3.7)."""
 
     device: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    hardware_address: bytes
+    slot: int
 
 
 def interface_identifier(hardware_address: bytes) -> int:
@@ -57,10 +66,26 @@ class Movement:
     """Where the node is, from link events and router advertisements."""
 
     vpn_prefix: IPv6Network
-    place: Place = field(default_factory=Detached)
-    _links: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    _links: dict[str, _Link] = field(default_factory=dict[str, _Link])
+    _places: dict[str, Inside | Outside] = field(default_factory=dict[str, Inside | Outside])
+    """By device, the newest last."""
     _solicitations: dict[str, int] = field(default_factory=dict[str, int])
     _timers: Timers[str] = field(default_factory=Timers[str])
+
+    @property
+    def place(self) -> Place:
+        """Where the node is: inside if any link is there, else on its newest link."""
+        places = tuple(reversed(self._places.values()))
+        inside = (place for place in places if isinstance(place, Inside))
+        return next(inside, places[0] if places else Detached())
+
+    @property
+    def former(self) -> tuple[Outside, ...]:
+        """Return the other places of a node outside, whose links still work."""
+        present = self.place
+        if not isinstance(present, Outside):
+            return ()
+        return tuple(p for p in self._places.values() if isinstance(p, Outside) and p != present)
 
     @property
     def deadline(self) -> float | None:
@@ -69,16 +94,17 @@ class Movement:
 
     def link_found(self, device: str, hardware_address: bytes, now: float) -> list[SolicitRouters]:
         """A link can carry packets: ask for its routers at once."""
-        self._links[device] = hardware_address
+        taken = {link.slot for other, link in self._links.items() if other != device}
+        slot = next(slot for slot in count() if slot not in taken)
+        self._links[device] = _Link(hardware_address, slot)
         self._solicitations[device] = 0
         return self._solicit(device, now)
 
     def link_lost(self, device: str) -> None:
         """A link is gone, with all that was known of it."""
         self._links.pop(device, None)
+        self._places.pop(device, None)
         self._timers.cancel(device)
-        if not isinstance(self.place, Detached) and self.place.device == device:
-            self.place = Detached()
 
     def router_advertised(
         self,
@@ -93,12 +119,12 @@ class Movement:
             return
         self._timers.cancel(device)
         if self.vpn_prefix in usable:
-            self.place = Inside(device, router)
+            self._places[device] = Inside(device, router)
             return
-        identifier = interface_identifier(self._links[device])
-        self.place = Outside(
-            device, router, IPv6Address(int(usable[0].network_address) | identifier)
-        )
+        link = self._links[device]
+        identifier = interface_identifier(link.hardware_address)
+        care_of_address = IPv6Address(int(usable[0].network_address) | identifier)
+        self._places[device] = Outside(device, router, care_of_address, link.slot)
 
     def timer_expired(self, now: float) -> list[SolicitRouters]:
         """Ask again where no router has answered."""

@@ -4,13 +4,13 @@ Nothing here has a history: the same place, bindings and pairs always give the s
 `mobivpn.ipsec.databases.difference` finds the way from one to the next.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.fixed_databases import bound_correspondent
-from mobivpn.host.movement import Detached, Inside, Outside, Place
+from mobivpn.host.movement import Inside, Outside, Place
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
 from mobivpn.host.plan import Company, NodeIdentity
@@ -44,17 +44,20 @@ from mobivpn.ipsec.selector import (
 
 VPN_DEVICE = "vpn0"
 """Home addresses live here; what no policy protects is swallowed here."""
-HOME_TUNNEL = "ha0"
+HOME_TUNNEL = "ha{slot}"
 BY_HOME_AGENT_MARK = 1
 """Put by the sender on messages that must not use this node's own binding of the peer."""
 HOME_TABLE = 100
 """Routes of packets from the external home address: through the home agent."""
+FIRST_LINK_TABLE = 101
+"""Routes of packets from a care-of address, by slot: access routers drop foreign sources."""
 
 LINK_LOCAL = IPv6Network("fe80::/10")
 MULTICAST = IPv6Network("ff02::/16")
 
 ON_LINK = 1
 BY_ROUTER = 2
+"""The next hop object of slot 0; those of further slots follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,24 @@ class Bindings:
 
     `announced` are correspondents to whom a binding update is on its way or has gone, `optimised`
     those of them to whom data may carry the home address option. `peers` are (home address,
-    care-of address) of the correspondents whose binding this node holds.
+    care-of address) of the correspondents whose binding this node holds. `by_former` has those to
+    whom packets still leave from a former care-of address, with that address.
     """
 
     announced: frozenset[IPv6Address] = frozenset()
     optimised: frozenset[IPv6Address] = frozenset()
     peers: tuple[tuple[IPv6Address, IPv6Address], ...] = ()
+    by_former: Mapping[IPv6Address, IPv6Address] = field(
+        default_factory=dict[IPv6Address, IPv6Address]
+    )
 
     def holds(self, peer: IPv6Address) -> bool:
         """Tell whether this node holds the peer's binding."""
         return any(home_address == peer for home_address, _ in self.peers)
+
+    def source_to(self, peer: IPv6Address, place: Outside) -> IPv6Address:
+        """Return the care-of address from which packets leave for a peer."""
+        return self.by_former.get(peer, place.care_of_address)
 
 
 UNBOUND = Bindings()
@@ -101,28 +112,35 @@ class NodeDatabases:
     link_mtu: int = 1500
 
     def at(
-        self, place: Place, bindings: Bindings = UNBOUND, pairs: Iterable[DirectPair] = ()
+        self,
+        place: Place,
+        bindings: Bindings = UNBOUND,
+        pairs: Iterable[DirectPair] = (),
+        former: tuple[Outside, ...] = (),
     ) -> Databases:
-        """Return the databases for one place."""
+        """Return the databases for one place, while the links of `former` ones still work."""
         pairs = tuple(pairs)
+        outside = (place, *former) if isinstance(place, Outside) else ()
         return databases(
             (
-                *self._associations(place, pairs),
-                *self._bindings(place, bindings),
-                *self._mobility(place),
+                *self._associations(outside, bindings, pairs),
+                *self._bindings(outside, bindings),
+                *self._mobility(place, bindings),
                 *self._data(),
-                *self._signalling(place, bindings.optimised),
-                *(policy for pair in pairs for policy in self._direct(pair, bindings)),
-                *self._vpn(place, bindings.optimised),
+                *self._signalling(place, bindings),
+                *(policy for pair in pairs for policy in self._direct(place, pair, bindings)),
+                *self._vpn(place, bindings),
                 *self._catch_all(),
-                *self._addresses_and_routes(place),
+                *self._addresses_and_routes(place, outside, bindings),
             )
         )
 
     def _pair(self, purpose: Purpose) -> SaPair:
         return self.associations[purpose, self.me.name]
 
-    def _associations(self, place: Place, pairs: tuple[DirectPair, ...]) -> Iterator[Entry]:
+    def _associations(
+        self, outside: tuple[Outside, ...], bindings: Bindings, pairs: tuple[DirectPair, ...]
+    ) -> Iterator[Entry]:
         for purpose in (
             Purpose.NODE_GATEWAY,
             Purpose.NODE_GATEWAY_MOBILITY,
@@ -132,32 +150,33 @@ class NodeDatabases:
         ):
             yield self._pair(purpose).forward
             yield self._pair(purpose).backward
-        if isinstance(place, Outside):
-            tunnel = self._home_agent_tunnel(place)
-            yield tunnel.forward
-            yield tunnel.backward
+        tunnel = self._pair(Purpose.NODE_HOME_AGENT_TUNNEL)
+        if outside:
+            source = bindings.source_to(self.company.home_agent, outside[0])
+            yield at_care_of_address(tunnel, source).forward
+        for link in outside:
+            yield at_care_of_address(tunnel, link.care_of_address).backward
         for pair in pairs:
             yield from pair.associations
             if pair.outbound is not None:
                 yield pair.outbound
 
-    def _home_agent_tunnel(self, place: Outside) -> SaPair:
-        return at_care_of_address(self._pair(Purpose.NODE_HOME_AGENT_TUNNEL), place.care_of_address)
-
-    def _bindings(self, place: Place, bindings: Bindings) -> Iterator[Entry]:
+    def _bindings(self, outside: tuple[Outside, ...], bindings: Bindings) -> Iterator[Entry]:
         home = self.me.external_home_address
         yield ANY_HOME_ADDRESS_OPTION
         for peer, care_of_address in bindings.peers:
             yield RouteOptimisation(Extension.ROUTING_HEADER, home, peer, care_of_address)
             yield from bound_correspondent(home, peer, care_of_address)
-        if isinstance(place, Outside):
-            here = place.care_of_address
+        if outside:
+            # There is one such entry: with two links it has to take what comes by either.
+            here = outside[0].care_of_address if len(outside) == 1 else ANY
             yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
             fixed = {self.company.home_agent, self.company.security_gateway}
             for peer in sorted(bindings.announced | bindings.optimised | fixed):
-                yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, home, peer, here)
+                source = bindings.source_to(peer, outside[0])
+                yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, home, peer, source)
 
-    def _mobility(self, place: Place) -> Iterator[SecurityPolicy]:
+    def _mobility(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
         me, home = self.me, self.me.external_home_address
         for purpose, own, peer in (
             (Purpose.NODE_HOME_AGENT, home, self.company.home_agent),
@@ -196,7 +215,7 @@ class NodeDatabases:
             yield self._mobility_out(
                 MobilityType.HOME_TEST_INIT,
                 EspTemplate(
-                    place.care_of_address,
+                    bindings.source_to(self.company.home_agent, place),
                     self.company.home_agent,
                     Mode.TUNNEL,
                     Purpose.NODE_HOME_AGENT_TUNNEL.value,
@@ -261,8 +280,17 @@ class NodeDatabases:
             templates=templates,
         )
 
+    def _home_address(
+        self, place: Place, peer: IPv6Address, bindings: Bindings
+    ) -> tuple[Template, ...]:
+        """Return the home address option of data to a peer, while the binding stands."""
+        if peer not in bindings.optimised or not isinstance(place, Outside):
+            return ()
+        home, source = self.me.external_home_address, bindings.source_to(peer, place)
+        return (HomeAddressTemplate(home, peer, source),)
+
     def _gateway_templates(
-        self, direction: Direction, optimised: frozenset[IPv6Address]
+        self, direction: Direction, place: Place, bindings: Bindings
     ) -> tuple[Template, ...]:
         home, sg = self.me.external_home_address, self.company.security_gateway
         reqid = Purpose.NODE_GATEWAY.value
@@ -270,12 +298,10 @@ class NodeDatabases:
             return (EspTemplate(sg, home, Mode.TUNNEL, reqid), RoutingHeaderTemplate(ANY, home))
         return (
             EspTemplate(home, sg, Mode.TUNNEL, reqid),
-            *((HomeAddressTemplate(home, sg),) if sg in optimised else ()),
+            *self._home_address(place, sg, bindings),
         )
 
-    def _signalling(
-        self, place: Place, optimised: frozenset[IPv6Address]
-    ) -> Iterator[SecurityPolicy]:
+    def _signalling(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
         own, vcm = self.me.internal_home_address, self.company.vcm
         reqid = Purpose.NODE_VCM.value
         selector = TrafficSelector(host(own), host(vcm))
@@ -294,7 +320,7 @@ class NodeDatabases:
                     *(
                         ()
                         if isinstance(place, Inside)
-                        else self._gateway_templates(direction, optimised)
+                        else self._gateway_templates(direction, place, bindings)
                     ),
                 ),
             )
@@ -311,7 +337,9 @@ class NodeDatabases:
             ),
         )
 
-    def _direct(self, pair: DirectPair, bindings: Bindings) -> Iterator[SecurityPolicy]:
+    def _direct(
+        self, place: Place, pair: DirectPair, bindings: Bindings
+    ) -> Iterator[SecurityPolicy]:
         home, peer_home = self.me.external_home_address, pair.peer.external_home_address
         selector = TrafficSelector(
             host(self.me.internal_home_address), host(pair.peer.internal_home_address)
@@ -345,15 +373,11 @@ class NodeDatabases:
                         if bindings.holds(peer_home)
                         else ()
                     ),
-                    *(
-                        (HomeAddressTemplate(home, peer_home),)
-                        if peer_home in bindings.optimised
-                        else ()
-                    ),
+                    *self._home_address(place, peer_home, bindings),
                 ),
             )
 
-    def _vpn(self, place: Place, optimised: frozenset[IPv6Address]) -> Iterator[SecurityPolicy]:
+    def _vpn(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
         own, vpn = host(self.me.internal_home_address), self.company.vpn_prefix
         if isinstance(place, Inside):
             yield from self._no_ipsec(own, vpn)
@@ -365,7 +389,7 @@ class NodeDatabases:
                 selector=TrafficSelector(own, vpn),
                 action=PolicyAction.PROTECT,
                 precedence=Precedence.VPN,
-                templates=self._gateway_templates(direction, optimised),
+                templates=self._gateway_templates(direction, place, bindings),
             )
 
     def _no_ipsec(self, own: IPv6Network, vpn: IPv6Network) -> Iterator[SecurityPolicy]:
@@ -403,7 +427,9 @@ class NodeDatabases:
                     precedence=Precedence.CATCH_ALL,
                 )
 
-    def _addresses_and_routes(self, place: Place) -> Iterator[Entry]:
+    def _addresses_and_routes(
+        self, place: Place, outside: tuple[Outside, ...], bindings: Bindings
+    ) -> Iterator[Entry]:
         internal, home = self.me.internal_home_address, self.me.external_home_address
         vpn, mtu = self.company.vpn_prefix, inner_mtu(self.link_mtu)
         yield Dummy(VPN_DEVICE)
@@ -411,17 +437,27 @@ class NodeDatabases:
         yield Address(home, VPN_DEVICE, home=True)
         yield Route(vpn, metric=4096, device=VPN_DEVICE, mtu=mtu)
         yield Rule(HOME_TABLE, preference=100, source=host(home))
-        if isinstance(place, Detached):
-            return
-        yield NextHop(BY_ROUTER, place.device, place.router)
-        yield Route(EVERYWHERE, next_hop=BY_ROUTER)
         if isinstance(place, Inside):
+            yield NextHop(BY_ROUTER, place.device, place.router)
+            yield Route(EVERYWHERE, next_hop=BY_ROUTER)
             yield Address(internal, place.device)
             yield NextHop(ON_LINK, place.device)
             yield Route(vpn, metric=256, next_hop=ON_LINK, mtu=mtu)
-        else:
-            yield Address(place.care_of_address, place.device)
-            yield Tunnel(
-                HOME_TUNNEL, place.care_of_address, self.company.home_agent, self.link_mtu - 40
-            )
-            yield Route(EVERYWHERE, device=HOME_TUNNEL, table=HOME_TABLE)
+        for link in outside:
+            yield from self._link(link)
+        if outside:
+            yield Route(EVERYWHERE, next_hop=BY_ROUTER + outside[0].slot)
+            source = bindings.source_to(self.company.home_agent, outside[0])
+            by = next(link for link in outside if link.care_of_address == source)
+            tunnel = HOME_TUNNEL.format(slot=by.slot)
+            yield Route(EVERYWHERE, device=tunnel, table=HOME_TABLE)
+
+    def _link(self, link: Outside) -> Iterator[Entry]:
+        """Yield what a link outside needs of its own, whether there is another one or not."""
+        number, table = BY_ROUTER + link.slot, FIRST_LINK_TABLE + link.slot
+        source, tunnel = link.care_of_address, HOME_TUNNEL.format(slot=link.slot)
+        yield Address(source, link.device)
+        yield Tunnel(tunnel, source, self.company.home_agent, self.link_mtu - 40)
+        yield NextHop(number, link.device, link.router)
+        yield Rule(table, preference=table, source=host(source))
+        yield Route(EVERYWHERE, next_hop=number, table=table)

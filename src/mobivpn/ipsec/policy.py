@@ -54,10 +54,15 @@ class EspTemplate:
 
 @dataclass(frozen=True, slots=True)
 class HomeAddressTemplate:
-    """The home address option (RFC 6275 section 6.3), where a binding says so."""
+    """The home address option (RFC 6275 section 6.3), where a binding says so.
+
+    With `care_of_address`, the address that the binding says: when that becomes another, the policy
+    does, and so no socket goes on sending on the former link (docs/adr/0010).
+    """
 
     source: IPv6Address
     destination: IPv6Address
+    care_of_address: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ class SentUpdate:
 class Entry:
     """One registration: its phase, its tests, and what is not acknowledged.
 
-    `bound_until` (s) is until when the peer may hold a binding that it acknowledged.
+    `bound_until` (s) is until when the peer may hold a binding that it acknowledged. Packets leave
+    from `source_address`, a former care-of address until the peer has acknowledged the new one, as
+    long as the former link works.
     """
 
     key: RegistrationKey
@@ -61,6 +63,7 @@ class Entry:
     routability: ReturnRoutability
     phase: Phase = Phase.DETACHED
     care_of_address: IPv6Address | None = None
+    source_address: IPv6Address | None = None
     bound_until: float | None = None
     sent: Counter[Timer] = field(default_factory=Counter[Timer])
     """Sendings since the last answer, by what is sent."""
@@ -97,13 +100,15 @@ class Entry:
     def make_update(self, sequence: int, now: float) -> SentUpdate:
         """Return the next update, authorised; it is outstanding from now on."""
         deletion = self.is_deletion
-        by_ipsec = isinstance(self.authorisation, IpsecAuthorisation)
+        # RFC 6275 section 11.7.1: ESP does not cover the home address option's source.
+        named = isinstance(self.authorisation, IpsecAuthorisation) or (
+            self.source_address != self.care_of_address
+        )
         message = BindingUpdate(
             sequence=sequence,
             lifetime_s=0 if deletion else whole_lifetime_s(self.lifetime_s),
             home_registration=self.is_home_registration,
-            # RFC 6275 section 11.7.1: ESP does not cover the home address option's source.
-            alternate_care_of_address=self.care_of_address if by_ipsec and not deletion else None,
+            alternate_care_of_address=self.care_of_address if named and not deletion else None,
         )
         tokens, key = self._authorisation()
         if tokens is not None:

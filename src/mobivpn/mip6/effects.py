@@ -28,6 +28,8 @@ class SendMobility:
 class RegistrationChanged:
     """At a mobile node, a registration is in another phase; before the message that goes with it.
 
+    `source_address` is the care-of address that packets to the peer leave from: another one than
+    `care_of_address` where the peer has not acknowledged that yet and the former link still works.
     `reason` is a short word where a registration failed or begins anew.
     """
 
@@ -36,6 +38,7 @@ class RegistrationChanged:
     authorisation: Authorisation
     phase: Phase
     care_of_address: IPv6Address | None
+    source_address: IPv6Address | None
     reason: str | None = None
 
     @property
@@ -43,13 +46,15 @@ class RegistrationChanged:
         """Tell whether data to the peer may carry the home address option.
 
         From the acknowledgement on, while a first registration is under way; after a movement, when
-        the peer holds a binding anyway, from the moment the update for the new address is sent.
+        the peer holds a binding anyway, from the moment the update for the new address is sent, or
+        all along if the former link still works.
         """
-        return self.phase.optimised
+        from_former = self.source_address != self.care_of_address
+        return self.phase.optimised or (self.phase is Phase.MOVED and from_former)
 
     @property
     def announced(self) -> bool:
-        """Tell whether updates to the peer carry the home address option and `care_of_address`."""
+        """Tell whether updates to the peer carry the home address option."""
         return self.phase.announced and self.care_of_address is not None
 
 

@@ -6,9 +6,13 @@ sent again with growing intervals, with a new sequence number or cookie each tim
 A correspondent may be mobile too, and this host's binding of it stale. Tests always go by the
 peer's home agent, and so does every update but the first after a movement. When the peer's own
 update arrives (`peer_moved`), what is not answered is sent again at once.
+
+While a former link still works, packets to whom knows the former care-of address, updates among
+them, leave from there: they name the new one (alternate care-of address option, section 6.2.5).
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
@@ -55,6 +59,7 @@ class MobileNode:
     settings: MobileNodeSettings = field(default_factory=MobileNodeSettings)
     dropped: Counter[str] = field(default_factory=Counter[str])
     care_of_address: IPv6Address | None = None
+    _former: Collection[IPv6Address] = ()
     _list: BindingUpdateList = field(init=False)
     _transmission: Transmission = field(init=False)
 
@@ -77,20 +82,24 @@ class MobileNode:
         return self.phase(peer).optimised
 
     def care_of_address_changed(
-        self, care_of_address: IPv6Address | None, now: float
+        self,
+        care_of_address: IPv6Address | None,
+        now: float,
+        former: Collection[IPv6Address] = (),
     ) -> list[MobileNodeEffect]:
         """Tell everybody of a new care-of address, which is settled; None says that there is none.
 
-        The home agent comes first, then peers with IPsec, then correspondents.
+        The home agent comes first, then peers with IPsec, then correspondents. `former` are care-of
+        addresses whose links still work; also to be called when there are fewer of them.
         """
-        if care_of_address == self.care_of_address:
-            return []
+        self._former = former
+        goes_on = care_of_address == self.care_of_address
         self.care_of_address = care_of_address
         return [
             effect
             for entry in self._list
             if entry.key.home_address == self.home_address
-            for effect in self._attach(entry, now)
+            for effect in (self._go_on(entry, now) if goes_on else self._attach(entry, now))
         ]
 
     def register(
@@ -108,6 +117,7 @@ class MobileNode:
             return []
         entry = self._list.add(key, authorisation, self.settings.lifetime_s(authorisation))
         if old is not None:
+            entry.source_address = old.source_address
             entry.bound_until = old.bound_until
             entry.routability = old.routability
         return self._attach(entry, now)
@@ -206,6 +216,7 @@ class MobileNode:
             authorisation=entry.authorisation,
             phase=entry.phase,
             care_of_address=entry.care_of_address,
+            source_address=entry.source_address,
             reason=reason,
         )
 
@@ -216,12 +227,25 @@ class MobileNode:
         entry.care_of_address = self.care_of_address
         entry.routability.forget(Test.CARE_OF)
         bound = entry.bound_until is not None and now < entry.bound_until
+        if not bound or entry.source_address not in self._former:
+            entry.source_address = self.care_of_address
         if self.care_of_address is None:
             given = Input.DETACHED
         else:
             given = Input.ATTACHED_BOUND if bound else Input.ATTACHED
         entry.advance(given)
         return self._begin(entry, now)
+
+    def _go_on(self, entry: Entry, now: float) -> list[MobileNodeEffect]:
+        """Leave from the present care-of address if the former link has gone."""
+        if entry.source_address == self.care_of_address or entry.source_address in self._former:
+            return []
+        entry.source_address = self.care_of_address
+        effects: list[MobileNodeEffect] = [self._changed(entry)]
+        if self._transmission.is_waiting(entry, Timer.UPDATE):
+            del entry.sent[Timer.UPDATE]
+            effects += self._transmission.send(entry, Timer.UPDATE, now)
+        return effects
 
     def _delete(self, entry: Entry, now: float) -> list[MobileNodeEffect]:
         entry.advance(Input.WITHDRAWN)
@@ -346,6 +370,7 @@ class MobileNode:
     ) -> list[MobileNodeEffect]:
         moved = entry.phase in (Phase.UPDATING, Phase.MOVING)
         entry.advance(Input.ACCEPTED)
+        entry.source_address = entry.care_of_address
         self._transmission.stop(entry, *SENDING)
         entry.begin()
         # Section 11.7.3: the peer's clock began after the update was sent.
@@ -416,7 +441,7 @@ class MobileNode:
         self, message: BindingError, source: IPv6Address, destination: IPv6Address, now: float
     ) -> list[MobileNodeEffect]:
         entry = self._list.get(self._key(source))
-        if entry is None or destination not in (self.home_address, entry.care_of_address):
+        if entry is None or destination not in (self.home_address, entry.source_address):
             return self._drop("unknown-peer")
         if message.status == ErrorStatus.UNKNOWN_BINDING:
             # While an update is under way, data that overtook it is no news.

@@ -115,7 +115,7 @@ class Transmission:
             source=entry.key.home_address,
             destination=entry.key.peer,
             message=update.message,
-            care_of_address=entry.care_of_address,
+            care_of_address=entry.source_address,
             via_home_agent=via_home_agent
             and not isinstance(entry.authorisation, IpsecAuthorisation),
         )

@@ -75,5 +75,22 @@ def test_a_node_that_starts_outside_is_outside_from_the_beginning() -> None:
 
 def test_the_next_move_of_a_node_or_of_any() -> None:
     found = timeline((10, "link_down", "lan"), (12, "link_up", "cell"))
-    assert found.next_down_ns(5) == found.next_down_ns(5, "mn1") == 10
-    assert found.next_down_ns(10) == found.next_down_ns(5, "mn2") == END_OF_TIME_NS
+    assert found.next_move_ns(5) == found.next_move_ns(5, "mn1") == 10
+    assert found.next_move_ns(10) == found.next_move_ns(5, "mn2") == END_OF_TIME_NS
+
+
+SOFT = ((0, "link_up", "wifi1"), (20, "link_up", "cell"), (70, "link_down", "wifi1"))
+
+
+def test_a_link_that_comes_before_the_other_goes_is_a_soft_handover() -> None:
+    (move,) = timeline(*SOFT).moves
+    assert (move.origin, move.target, move.down_ns, move.up_ns) == ("wifi1", "cell", 70, 20)
+    assert move.kind is MoveKind.HANDOVER
+    assert move.begin_ns == 20
+
+
+def test_from_the_second_link_on_a_node_is_where_it_is_going() -> None:
+    found = timeline(*SOFT, (90, "link_down", "cell"), (95, "link_up", "lan"))
+    assert [found.place_at("mn1", t) for t in (19, 20, 70, 90)] == ["wifi1", "cell", "cell", "lan"]
+    assert [move.begin_ns for move in found.moves] == [20, 90]
+    assert found.next_move_ns(20) == 90

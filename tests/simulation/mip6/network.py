@@ -73,6 +73,9 @@ class Host:
     mobile: MobileNode | None = None
     home_agent: HomeAgent | None = None
     location: IPv6Address | None = None
+    former: tuple[IPv6Address, ...] = ()
+    at_home_agent: IPv6Address | None = None
+    """From where packets leave for the home agent."""
     changes: list[tuple[float, RegistrationChanged | BindingChanged]] = field(default_factory=list)
     known: dict[IPv6Address, IPv6Address | None] = field(default_factory=dict)
 
@@ -89,6 +92,8 @@ class Host:
                 continue
             assert isinstance(effect, RegistrationChanged | BindingChanged)
             self.changes.append((self.network.now, effect))
+            if isinstance(effect, RegistrationChanged) and effect.peer == HOME_AGENT:
+                self.at_home_agent = effect.source_address
             if isinstance(effect, BindingChanged) and self.mobile is not None:
                 before = self.known.get(effect.home_address)
                 self.known[effect.home_address] = effect.care_of_address
@@ -118,11 +123,25 @@ class Host:
             )
         )
 
-    def move(self, location: IPv6Address | None) -> None:
-        """Be at another place at once, and know it."""
+    def move(self, location: IPv6Address | None, former: tuple[IPv6Address, ...] = ()) -> None:
+        """Be at another place at once, and know it; `former` links still work."""
         assert self.mobile is not None
-        self.location = location
-        self.carry_out(self.mobile.care_of_address_changed(location, self.network.now))
+        self.location, self.former = location, former
+        self.carry_out(self.mobile.care_of_address_changed(location, self.network.now, former))
+
+    def move_softly(self, location: IPv6Address, overlap_s: float) -> None:
+        """Be at another place, and for a while at the present one, too."""
+        if self.location in (None, location):
+            self.move(location)
+            return
+        assert self.location is not None
+        self.move(location, (self.location,))
+
+        def detach() -> None:
+            if self.location == location:
+                self.move(location)
+
+        self.network.at(self.network.now + overlap_s, detach)
 
 
 @dataclass
@@ -204,7 +223,7 @@ class Network:
         if host.location is None:
             return
         if isinstance(effect.message, BindingUpdate) and effect.care_of_address is not None:
-            if effect.care_of_address != host.location:
+            if effect.care_of_address not in (host.location, *host.former):
                 raise AssertionError("an update from an address that is not the node's")
             packet = Packet(data, effect.source, effect.destination, effect.care_of_address)
             known = host.known.get(effect.destination)
@@ -213,7 +232,8 @@ class Network:
         elif effect.source == host.location:
             self._hop(effect.destination, packet)
         else:
-            self._tunnel(host.location, effect.care_of_address or effect.destination, packet)
+            assert host.at_home_agent in (host.location, *host.former)
+            self._tunnel(host.at_home_agent, effect.care_of_address or effect.destination, packet)
 
     def _copies(self) -> list[float]:
         faults = self.faults
@@ -252,7 +272,7 @@ class Network:
                 self._hop(binding.care_of_address, packet)
             return
         for host in self.hosts.values():
-            if host.location == to:
+            if to in (host.location, *host.former):
                 host.receive(packet)
 
 

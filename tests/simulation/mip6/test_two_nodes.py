@@ -1,5 +1,7 @@
 """Two mobile nodes, their home agent and a gateway, on a network that does its worst."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,6 +56,38 @@ def test_a_handover_is_told_to_everybody_without_a_retransmission():
     first, second, _ = two_nodes(network)
     network.run(10)
     first.move(care_of_address(3, 1))
+    network.run(10.9)
+    assert_all_agree(network, first, second)
+
+
+def test_in_a_soft_handover_packets_leave_from_where_the_peer_knows_the_node():
+    network = Network()
+    first, second, _ = two_nodes(network)
+    network.run(10)
+    first.changes.clear()
+    first.move_softly(care_of_address(3, 1), 0.5)
+    network.run(12)
+    assert_all_agree(network, first, second)
+    for peer in network.hosts.values():
+        to_peer = [
+            (change.phase, change.optimised, change.source_address)
+            for _, change in first.changes
+            if isinstance(change, RegistrationChanged) and change.peer == peer.address
+        ]
+        former, new = care_of_address(1, 1), care_of_address(3, 1)
+        assert not to_peer or to_peer[-2:] == [
+            (Phase.MOVING, True, former),
+            (Phase.REGISTERED, True, new),
+        ]
+        assert all(optimised for _, optimised, _ in to_peer)
+
+
+@pytest.mark.parametrize("overlap_s", [0.001, 0.03, 0.05, 0.1, 0.15, 0.3])
+def test_a_former_link_that_dies_early_costs_no_waiting(overlap_s: float):
+    network = Network()
+    first, second, _ = two_nodes(network)
+    network.run(10)
+    first.move_softly(care_of_address(3, 1), overlap_s)
     network.run(10.9)
     assert_all_agree(network, first, second)
 
@@ -156,15 +190,22 @@ def test_a_deletion_ends_the_binding_on_both_ends():
     assert_all_agree(network, first, second)
 
 
-def test_three_hundred_handovers_with_a_tenth_of_the_signalling_lost_all_end_direct():
-    network = Network(seed=7, faults=Faults(loss=0.1))
+@pytest.mark.parametrize(("seed", "overlap_s"), [(7, None), (7, 0.1), (1, 5.0)])
+def test_three_hundred_handovers_with_a_tenth_of_the_signalling_lost_all_end_direct(
+    seed: int, overlap_s: float | None
+):
+    network = Network(seed, faults=Faults(loss=0.1))
     first, second, _ = two_nodes(network)
     network.run(100)
     for number in range(300):
         node, other = ((first, 1), (second, 2))[number % 2], ((second, 2), (first, 1))[number % 2]
         if number % 10 == 0:
             other[0].move(care_of_address(10 + number, other[1]))
-        node[0].move(care_of_address(1000 + number, node[1]))
+        location = care_of_address(1000 + number, node[1])
+        if overlap_s is None:
+            node[0].move(location)
+        else:
+            node[0].move_softly(location, overlap_s)
         network.run(network.now + 100)
         assert_all_agree(network, first, second)
 
@@ -174,6 +215,7 @@ moves = st.lists(
         st.floats(min_value=0, max_value=15),
         st.sampled_from([0, 1]),
         st.sampled_from([None, 3, 4, 5]),
+        st.sampled_from([None, 0.0, 0.05, 0.5, 10.0]),
     ),
     max_size=8,
 )
@@ -195,14 +237,17 @@ def test_every_registration_ends_registered_or_failed_and_both_ends_agree(
     duplication: float,
     jitter_s: float,
     replay: float,
-    moves: list[tuple[float, int, int | None]],
+    moves: list[tuple[float, int, int | None, float | None]],
     update_twice: bool,
 ):
     network = Network(seed, Faults(loss, duplication, jitter_s, replay))
     nodes = two_nodes(network, MobileNodeSettings(update_twice=update_twice))[:2]
-    for when, which, place in moves:
+    for when, which, place, overlap_s in moves:
         location = None if place is None else care_of_address(place, which + 1)
-        network.at(when, lambda node=nodes[which], location=location: node.move(location))
+        if location is None or overlap_s is None:
+            network.at(when, lambda node=nodes[which], location=location: node.move(location))
+        else:
+            network.at(when, partial(nodes[which].move_softly, location, overlap_s))
     for which, node in enumerate(nodes):
         network.at(15.5, lambda node=node, which=which: node.move(care_of_address(6, which + 1)))
     network.run(150)

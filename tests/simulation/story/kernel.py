@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 from itertools import count
 
-from mobivpn.host.network import Address, NextHop, Route, Tunnel
+from mobivpn.host.network import MAIN_TABLE, Address, NextHop, Route, Rule, Tunnel
 from mobivpn.ipsec.databases import Change, Entry, Put
 from mobivpn.ipsec.policy import (
     ANY,
@@ -22,7 +22,14 @@ from mobivpn.ipsec.policy import (
 )
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import Mode, SecurityAssociation, Spi
-from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, TrafficSelector, host
+from mobivpn.ipsec.selector import (
+    EVERYWHERE,
+    IPPROTO_ESP,
+    IPPROTO_MH,
+    Direction,
+    TrafficSelector,
+    host,
+)
 
 IPPROTO_UDP = 17
 IPPROTO_IPV6 = 41
@@ -86,7 +93,7 @@ class Kernel:
     """The databases of one host; `fixed` are addresses that nobody has to ask for."""
 
     fixed: frozenset[IPv6Address] = frozenset()
-    carrier: bool = True
+    carriers: set[str] = field(default_factory=set[str])
     used: Counter[Spi] = field(default_factory=Counter[Spi])
     refused: list[Entry] = field(default_factory=list[Entry])
     dropped: Counter[str] = field(default_factory=Counter[str])
@@ -103,7 +110,7 @@ class Kernel:
             entry = change.entry
             if not isinstance(change, Put):
                 self._entries.pop(entry.identity, None)
-            elif not self.carrier and self._needs_carrier(entry):
+            elif not self._is_possible(entry):
                 self.refused.append(entry)
             else:
                 self._entries[entry.identity] = entry
@@ -112,17 +119,20 @@ class Kernel:
         self._policies = sorted(policies, key=lambda policy: policy.precedence)
         self._addresses = {entry.address for entry in held if isinstance(entry, Address)}
 
-    def carrier_lost(self) -> None:
-        """Drop the next hop objects, and with them their routes."""
-        self.carrier = False
-        for entry in tuple(self._entries.values()):
-            if self._needs_carrier(entry):
-                del self._entries[entry.identity]
+    def carrier_lost(self, device: str) -> None:
+        """Drop the next hop objects of a device, and with them their routes."""
+        self.carriers.discard(device)
+        for kind in (NextHop, Route):
+            for entry in tuple(self._entries.values()):
+                if isinstance(entry, kind) and not self._is_possible(entry):
+                    del self._entries[entry.identity]
 
-    def _needs_carrier(self, entry: Entry) -> bool:
-        return isinstance(entry, NextHop) or (
-            isinstance(entry, Route) and entry.next_hop is not None
-        )
+    def _is_possible(self, entry: Entry) -> bool:
+        if isinstance(entry, NextHop):
+            return entry.device in self.carriers
+        if isinstance(entry, Route) and entry.next_hop is not None:
+            return any(next_hop.number == entry.next_hop for next_hop in self.next_hops())
+        return True
 
     def holds(self, entry: Entry) -> bool:
         return self._entries.get(entry.identity) == entry
@@ -140,6 +150,22 @@ class Kernel:
         """Return the route of one host in a table, if there is one."""
         routes = (e for e in self._entries.values() if isinstance(e, Route) and e.table == table)
         return next((route for route in routes if route.prefix == host(address)), None)
+
+    def way_of(self, source: IPv6Address) -> Route | None:
+        """Return the default route for what this host sends from an address."""
+        rules = (e for e in self._entries.values() if isinstance(e, Rule) and e.source is not None)
+        tables = [
+            rule.table
+            for rule in sorted(rules, key=lambda rule: rule.preference)
+            if rule.source is not None and source in rule.source
+        ]
+        ways = (
+            entry
+            for table in (*tables, MAIN_TABLE)
+            for entry in self._entries.values()
+            if isinstance(entry, Route) and (entry.table, entry.prefix) == (table, EVERYWHERE)
+        )
+        return next(ways, None)
 
     # Out
 

@@ -15,6 +15,7 @@ from tests.simulation.story.world import (
     DELAY_S,
     LAN,
     LINKLESS_S,
+    LINKS,
     ROUTER_ANSWERS_S,
     Faults,
     World,
@@ -179,6 +180,76 @@ def test_both_ends_may_move_at_once():
     assert calm_paths(world) == {""}
 
 
+def lost_since(world: World, since: float) -> list[float]:
+    """Return when the packets were sent that never came, a little before some time, or later."""
+    world.run_until(world.now + UNDER_WAY_S)
+    until = world.now - UNDER_WAY_S
+    return [
+        p.sent_at for p in world.probes if since <= p.sent_at < until and len(p.arrived_at) != 1
+    ]
+
+
+@pytest.mark.parametrize("binding_keys", [False, True])
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.01])
+def test_a_soft_handover_loses_nothing(binding_keys: bool, agent_delay_s: float):
+    world = World(binding_keys=binding_keys, faults=Faults(agent_delay_s=agent_delay_s))
+    world.run_until(0.5)
+    world.talk(MN1, MN2, 1e9, every_s=0.003)
+    move(world, MN2, "cell")
+    moved_at = move(world, MN1, "wifi1") + SETTLED_S
+    for node, network in ((MN1, "wifi2"), (MN2, "wifi1"), (MN1, "cell"), (MN2, "wifi2")):
+        world.move_softly(node, network)
+        world.run_until(world.now + 1.5)
+        assert set(world.paths(world.now - 0.5, world.now - 0.2)) == {""}
+    assert lost_since(world, moved_at) == []
+
+
+def test_soft_handovers_of_both_ends_at_once_lose_nothing():
+    world = World()
+    left_at = both_outside(world)
+    world.talk(MN1, MN2, 1e9, every_s=0.003)
+    world.move_softly(MN1, "wifi2")
+    world.run_until(world.now + 0.1)
+    world.move_softly(MN2, "wifi1")
+    world.run_until(world.now + SETTLED_S)
+    assert lost_since(world, left_at + SETTLED_S) == []
+    assert calm_paths(world) == {""}
+
+
+@pytest.mark.parametrize("peer_inside", [False, True])
+def test_a_soft_handover_by_way_of_the_gateway_loses_nothing(peer_inside: bool):
+    world = talking(World(), every_s=0.003)
+    if peer_inside:
+        move(world, MN1, "wifi1")
+    else:
+        both_outside(world)
+        move(world, MN2, LAN)
+    since = world.now
+    world.move_softly(MN1, "cell")
+    world.run_until(world.now + SETTLED_S)
+    assert lost_since(world, since) == []
+    assert calm_paths(world) == {"sg"}
+
+
+@pytest.mark.parametrize("overlap_s", [0.0, 0.001, 0.01, 0.05, 0.1, 0.2])
+def test_when_the_former_link_dies_early_the_handover_goes_on_as_a_hard_one(overlap_s: float):
+    world = World()
+    both_outside(world)
+    world.move_softly(MN1, "cell", overlap_s)
+    world.run_until(world.now + SETTLED_S)
+    assert calm_paths(world) == {""}
+
+
+def test_a_node_whose_new_link_dies_goes_back_to_the_former_one():
+    world = World()
+    both_outside(world)
+    world.move_softly(MN1, "wifi2", overlap_s=1e9)
+    world.run_until(world.now + 0.1)
+    world.nodes[MN1].detach(LINKS[1])
+    world.run_until(world.now + SETTLED_S)
+    assert calm_paths(world) == {""}
+
+
 def test_a_pair_that_carries_nothing_ends_and_begins_anew():
     world = World(pair_idle_s=8.0)
     move(talking(world, until=7.0), MN2, "cell")
@@ -214,7 +285,12 @@ def test_bindings_that_nobody_refreshes_end_and_the_gateway_goes_by_the_home_age
 
 
 MOVES = st.lists(
-    st.tuples(st.floats(0.0, 4.0), st.sampled_from([MN1, MN2]), st.sampled_from([LAN, *DELAY_S])),
+    st.tuples(
+        st.floats(0.0, 4.0),
+        st.sampled_from([MN1, MN2]),
+        st.sampled_from([LAN, *DELAY_S]),
+        st.sampled_from([None, 0.0, 0.05, 0.5]),
+    ),
     max_size=5,
 )
 FAULTS = st.builds(
@@ -237,7 +313,7 @@ FAULTS = st.builds(
 def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     seed: int,
     faults: Faults,
-    moves: list[tuple[float, NodeIdentity, str]],
+    moves: list[tuple[float, NodeIdentity, str, float | None]],
     pair_lifetime_s: int,
     binding_keys: bool,
 ):
@@ -246,11 +322,16 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     world.move(MN2, "cell")
     world.move(MN1, "wifi1")
     networks = {MN2: "cell", MN1: "wifi1"}
-    for pause, node, network in moves:
+    for pause, node, network, overlap_s in moves:
         world.run_until(world.now + pause)
         if networks[node] != network:
+            one_link = len(world.nodes[node].networks) == 1
+            outside = LAN not in (network, networks[node])
             networks[node] = network
-            world.move(node, network)
+            if overlap_s is not None and outside and one_link:
+                world.move_softly(node, network, overlap_s)
+            else:
+                world.move(node, network)
     world.run_until(world.now + 3)
     world.faults = Faults()
     world.run_until(world.now + 80)

@@ -70,7 +70,7 @@ ROUTER = {network: IPv6Address(f"fe80::{n}") for n, network in enumerate(PREFIX,
 HOME_PREFIX = IPv6Network((COMPANY.home_agent, 64), strict=False)
 OUTSIDE_ROUTER = IPv6Address("2001:db8:5::1")
 INSIDE_DEVICE, OUTSIDE_DEVICE = "lan", "ext"
-LINK = "eth0"
+LINKS = ("eth0", "eth1")
 
 
 @dataclass
@@ -176,7 +176,7 @@ class Agent:
 
 
 class Node(Agent):
-    """A mobile node; `network` is where its link is, None without a carrier."""
+    """A mobile node; `networks` is where its links are, those with a carrier."""
 
     def __init__(self, world: "World", me: NodeIdentity) -> None:
         core = MobileNodeHost(
@@ -186,9 +186,9 @@ class Node(Agent):
             SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
             world.pair_idle_s,
         )
-        super().__init__(world, me.name, core, Kernel(carrier=False))
+        super().__init__(world, me.name, core, Kernel())
         self.me = me
-        self.network: str | None = None
+        self.networks: dict[str, str] = {}
         self.attachment = 0
         number = int(me.name.removeprefix("mn"))
         self._hardware_address = bytes((2, 0, 0, 0, 0, number))
@@ -201,55 +201,59 @@ class Node(Agent):
         identifier = interface_identifier(self._hardware_address)
         return IPv6Address(int(PREFIX[network].network_address) | identifier)
 
-    def detach(self) -> None:
-        self.network = None
+    def detach(self, device: str) -> None:
+        del self.networks[device]
         self.attachment += 1
-        self.kernel.carrier_lost()
-        self.begin(self.core.link_lost(LINK, self.world.now))
+        self.kernel.carrier_lost(device)
+        self.begin(self.core.link_lost(device, self.world.now))
 
-    def attach(self, network: str) -> None:
-        self.network = network
+    def attach(self, network: str, device: str = LINKS[0]) -> None:
+        self.networks[device] = network
         self.attachment += 1
-        self.kernel.carrier = True
-        self.begin(self.core.link_found(LINK, self._hardware_address, self.world.now))
+        self.kernel.carriers.add(device)
+        self.begin(self.core.link_found(device, self._hardware_address, self.world.now))
 
     def carry_out_other(self, effect: Any) -> None:
         world = self.world
         match effect:
-            case SolicitRouters():
-                if self.network is not None and not world.lost():
-                    attachment = self.attachment
-                    world.at(world.now + ROUTER_ANSWERS_S, lambda: self._router_answers(attachment))
+            case SolicitRouters(device):
+                network = self.networks.get(device)
+                if network is not None and not world.lost():
+                    answers_at = world.now + ROUTER_ANSWERS_S
+                    world.at(answers_at, lambda: self._router_answers(device, network))
             case AnnounceAddress(address):
-                if self.network == LAN:
+                if LAN in self.networks.values():
                     world.owner[address] = self.name
             case ReadUse():
                 self.begin(self.core.use_read(self.kernel.used, world.now))
             case _:
                 super().carry_out_other(effect)
 
-    def _router_answers(self, attachment: int) -> None:
-        if self.attachment == attachment and self.network is not None:
-            router, prefix = ROUTER[self.network], PREFIX[self.network]
-            self.begin(self.core.router_heard(LINK, router, [prefix], 1800, self.world.now))
+    def _router_answers(self, device: str, network: str) -> None:
+        if self.networks.get(device) == network:
+            router, prefix = ROUTER[network], PREFIX[network]
+            self.begin(self.core.router_heard(device, router, [prefix], 1800, self.world.now))
 
     def send(self, packet: Packet, mark: int = 0) -> None:
         protected = self.kernel.protect(packet, mark=mark)
-        if protected is None or self.network is None:
+        if protected is None:
             return
-        if protected.source == self.me.external_home_address:
-            tunnel = next(self.kernel.tunnels(), None)
-            if tunnel is None:
-                return
-            protected = Packet(tunnel.local, tunnel.remote, protected)
-        gateways = {next_hop.gateway for next_hop in self.kernel.next_hops()}
-        # The access router's ingress filter, and a router that is not of this link.
-        if protected.source not in PREFIX[self.network] or ROUTER[self.network] not in gateways:
-            return
-        if self.network == LAN:
-            self.world.inside(protected)
-        else:
-            self.world.outside(protected, DELAY_S[self.network])
+        way = self.kernel.way_of(protected.source)
+        for tunnel in self.kernel.tunnels():
+            if way is not None and way.device == tunnel.device:
+                protected = Packet(tunnel.local, tunnel.remote, protected)
+                way = self.kernel.way_of(tunnel.local)
+                break
+        for next_hop in self.kernel.next_hops():
+            if way is not None and way.next_hop == next_hop.number:
+                network = self.networks[next_hop.device]
+                # The access router's ingress filter, and a router that is not of this link.
+                if protected.source not in PREFIX[network] or next_hop.gateway != ROUTER[network]:
+                    return
+                if network == LAN:
+                    self.world.inside(protected)
+                else:
+                    self.world.outside(protected, DELAY_S[network])
 
     def arrive(self, packet: Packet) -> None:
         received = self.kernel.receive(packet)
@@ -515,7 +519,10 @@ class World:
     def move(self, me: NodeIdentity, network: str, gap_s: float = LINKLESS_S) -> None:
         """Re-attach a node."""
         node = self.nodes[me]
-        node.detach()
+        for device in tuple(node.networks):
+            node.detach(device)
+        # Of two moves in one instant, the later one counts.
+        node.attachment += 1
         attachment = node.attachment
 
         def attach() -> None:
@@ -523,6 +530,19 @@ class World:
                 node.attach(network)
 
         self.at(self.now + gap_s, attach)
+
+    def move_softly(self, me: NodeIdentity, network: str, overlap_s: float = 0.5) -> None:
+        """Give a node another link outside; the former one goes after a while."""
+        node = self.nodes[me]
+        (former,) = node.networks
+        node.attach(network, next(device for device in LINKS if device != former))
+        attachment = node.attachment
+
+        def detach() -> None:
+            if node.attachment == attachment:
+                node.detach(former)
+
+        self.at(self.now + overlap_s, detach)
 
     def talk(
         self, one: NodeIdentity, other: NodeIdentity, until: float, every_s: float = 0.05
@@ -585,7 +605,7 @@ class World:
     def _to_access(self, network: str, packet: Packet) -> None:
         for node in self.nodes.values():
             if (
-                node.network == network
+                network in node.networks.values()
                 and packet.destination == node.care_of_address(network)
                 and node.kernel.has_address(packet.destination)
             ):
@@ -619,7 +639,7 @@ class World:
 
     def _to_lan(self, packet: Packet) -> None:
         for node in self.nodes.values():
-            if node.network == LAN and node.address == packet.destination:
+            if LAN in node.networks.values() and node.address == packet.destination:
                 node.arrive(packet)
 
     def from_gateway(self, packet: Packet) -> None:

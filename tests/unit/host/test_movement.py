@@ -81,3 +81,60 @@ def test_what_cannot_be_used_is_ignored():
     movement.router_advertised("eth0", ROUTER, [WIFI], 0)
     assert movement.place == Detached()
     assert movement.deadline == 1.0
+
+
+def on_two_links() -> Movement:
+    movement = on_wifi()
+    movement.link_found("eth1", MAC, 1.0)
+    movement.router_advertised("eth1", ROUTER, [CELL], 1800)
+    return movement
+
+
+ON_WIFI = Outside("eth0", ROUTER, IPv6Address("2001:db8:1::ff:fe00:d1"))
+ON_CELL = Outside("eth1", ROUTER, IPv6Address("2001:db8:3::ff:fe00:d1"), slot=1)
+
+
+def test_a_node_with_two_links_outside_is_on_the_newer_one():
+    movement = on_two_links()
+    assert movement.place == ON_CELL
+    assert movement.former == (ON_WIFI,)
+
+
+def test_a_router_that_is_heard_again_does_not_make_its_link_the_newer_one():
+    movement = on_two_links()
+    movement.router_advertised("eth0", ROUTER, [WIFI], 1800)
+    assert movement.place == ON_CELL
+
+
+def test_losing_the_former_link_leaves_the_place_as_it_is():
+    movement = on_two_links()
+    movement.link_lost("eth0")
+    assert movement.place == ON_CELL
+    assert movement.former == ()
+
+
+def test_losing_the_newer_link_leads_back_to_the_former_place():
+    movement = on_two_links()
+    movement.link_lost("eth1")
+    assert movement.place == ON_WIFI
+    assert movement.former == ()
+
+
+def test_inside_comes_before_whatever_else_a_node_is_attached_to():
+    movement = on_wifi()
+    movement.link_found("eth1", MAC, 1.0)
+    movement.router_advertised("eth1", ROUTER, [VPN], 1800)
+    movement.router_advertised("eth0", ROUTER, [CELL], 1800)
+    assert movement.place == Inside("eth1", ROUTER)
+    assert movement.former == ()
+
+
+def test_a_slot_is_free_again_when_its_link_is_lost():
+    movement = on_two_links()
+    movement.link_lost("eth0")
+    movement.link_found("eth2", MAC, 2.0)
+    movement.link_found("eth1", MAC, 2.0)
+    movement.router_advertised("eth2", ROUTER, [WIFI], 1800)
+    movement.router_advertised("eth1", ROUTER, [CELL], 1800)
+    assert isinstance(movement.place, Outside)
+    assert [movement.place.slot, *(place.slot for place in movement.former)] == [0, 1]

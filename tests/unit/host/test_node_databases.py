@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from mobivpn.host.associations import Purpose, share_of
 from mobivpn.host.movement import Detached, Inside, Outside, Place
-from mobivpn.host.network import Address, NextHop, Route, Tunnel
-from mobivpn.host.node_databases import VPN_DEVICE, Bindings, DirectPair, NodeDatabases
+from mobivpn.host.network import Address, NextHop, Route, Rule, Tunnel
+from mobivpn.host.node_databases import (
+    HOME_TABLE,
+    VPN_DEVICE,
+    Bindings,
+    DirectPair,
+    NodeDatabases,
+)
 from mobivpn.ipsec.databases import Databases, Put, Rank, difference
 from mobivpn.ipsec.policy import (
     ANY,
@@ -23,7 +29,7 @@ from mobivpn.ipsec.policy import (
 )
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
-from mobivpn.ipsec.selector import IPPROTO_MH, Direction
+from mobivpn.ipsec.selector import EVERYWHERE, IPPROTO_MH, Direction, MobilityType, host
 from tests.support.company import COMPANY, MN1, MN2, associations
 
 ROUTER = IPv6Address("fe80::1")
@@ -135,7 +141,7 @@ def test_data_names_only_the_headers_that_bindings_call_for():
     home = MN1.external_home_address
     assert outbound.templates[1:] == (
         RoutingHeaderTemplate(home, PEER_HOME),
-        HomeAddressTemplate(home, PEER_HOME),
+        HomeAddressTemplate(home, PEER_HOME, CARE_OF),
     )
     gateway = first_match(
         held, Direction.OUTBOUND, MN1.internal_home_address, IPv6Address("fd00:10::16")
@@ -251,3 +257,99 @@ def test_unprotected_data_is_admitted_with_a_home_address_option_of_a_bound_peer
             Extension.HOME_ADDRESS_OPTION, peer, MN1.external_home_address, here
         )
         assert (inbound in held) == bool(expected)
+
+
+NEW = Outside("eth1", IPv6Address("fe80::2"), IPv6Address("2001:db8:2::d1"), slot=1)
+HA = COMPANY.home_agent
+
+
+def during_overlap(*known_at_the_new_address: IPv6Address) -> Databases:
+    known = dict.fromkeys((SG, HA, PEER_HOME), CARE_OF)
+    for peer in known_at_the_new_address:
+        del known[peer]
+    bindings = Bindings(optimised=frozenset({SG, PEER_HOME}), by_former=known)
+    return NODE.at(NEW, bindings, [PAIR], (OUTSIDE,))
+
+
+@pytest.mark.parametrize("link", [OUTSIDE, NEW])
+def test_during_an_overlap_each_care_of_address_leaves_by_its_own_link(link: Outside):
+    held = during_overlap()
+    (rule,) = (e for e in held if isinstance(e, Rule) and e.source == host(link.care_of_address))
+    (route,) = (e for e in held if isinstance(e, Route) and e.table == rule.table)
+    (hop,) = (e for e in held if isinstance(e, NextHop) and e.number == route.next_hop)
+    assert (hop.device, hop.gateway) == (link.device, link.router)
+    assert Address(link.care_of_address, link.device) in held
+
+
+def test_the_former_link_is_as_it_was_when_another_one_comes():
+    own = {e for e in NODE.at(OUTSIDE) if isinstance(e, Address | NextHop | Rule | Tunnel)}
+    assert own <= set(during_overlap())
+
+
+def test_packets_leave_from_the_care_of_address_that_the_peer_knows():
+    def source_to(held: Databases, peer: IPv6Address) -> IPv6Address:
+        identity = (Extension.HOME_ADDRESS_OPTION, MN1.external_home_address, peer)
+        (binding,) = (e for e in held if e.identity == identity)
+        assert isinstance(binding, RouteOptimisation)
+        return binding.care_of_address
+
+    held = during_overlap(SG)
+    assert source_to(held, SG) == NEW.care_of_address
+    assert source_to(held, PEER_HOME) == CARE_OF
+
+
+def test_a_policy_is_put_again_when_its_binding_moves():
+    """A connected socket would else go on sending on the former link."""
+    changes = difference(during_overlap(), during_overlap(PEER_HOME))
+    assert [change.entry for change in changes if isinstance(change.entry, SecurityPolicy)] == [
+        first_match(
+            during_overlap(PEER_HOME),
+            Direction.OUTBOUND,
+            MN1.internal_home_address,
+            MN2.internal_home_address,
+        )
+    ]
+
+
+def test_what_comes_to_either_care_of_address_is_taken():
+    held = during_overlap()
+    routing = {
+        e.care_of_address
+        for e in held
+        if isinstance(e, RouteOptimisation) and e.extension is Extension.ROUTING_HEADER
+    }
+    assert routing == {ANY}
+    tunnel = GIVEN[Purpose.NODE_HOME_AGENT_TUNNEL, "mn1"].backward
+    ends = {
+        e.destination for e in held if isinstance(e, SecurityAssociation) and e.spi == tunnel.spi
+    }
+    assert ends == {CARE_OF, NEW.care_of_address}
+    assert {e.local for e in held if isinstance(e, Tunnel)} == ends
+
+
+@pytest.mark.parametrize(("known", "link"), [((), OUTSIDE), ((HA,), NEW)])
+def test_the_home_agents_tunnel_begins_where_it_knows_the_node(
+    known: tuple[IPv6Address, ...], link: Outside
+):
+    held = during_overlap(*known)
+    (way,) = (e for e in held if isinstance(e, Route) and e.table == HOME_TABLE)
+    (tunnel,) = (e for e in held if isinstance(e, Tunnel) and e.device == way.device)
+    assert tunnel.local == link.care_of_address
+    (test,) = (
+        e
+        for e in held
+        if isinstance(e, SecurityPolicy)
+        and e.selector.mobility_type == MobilityType.HOME_TEST_INIT.value
+    )
+    esp = test.templates[0]
+    assert isinstance(esp, EspTemplate)
+    assert esp.source == link.care_of_address
+
+
+def test_the_default_route_is_the_new_link_s():
+    (route,) = (
+        e
+        for e in during_overlap()
+        if isinstance(e, Route) and (e.prefix, e.table) == (EVERYWHERE, Route(EVERYWHERE).table)
+    )
+    assert NextHop(route.next_hop or 0, NEW.device, NEW.router) in during_overlap()

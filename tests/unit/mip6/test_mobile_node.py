@@ -261,7 +261,9 @@ def test_a_binding_that_expires_while_it_is_refreshed_becomes_a_first_registrati
     effects = mobile.timer_expired(20.0)
     assert Phase.UPDATING in changes(effects)
     assert not mobile.optimised(HOME_AGENT)
-    assert effects[-1] == RegistrationChanged(ME, HOME_AGENT, HOME, Phase.UPDATING, HERE, "expired")
+    assert effects[-1] == RegistrationChanged(
+        ME, HOME_AGENT, HOME, Phase.UPDATING, HERE, HERE, "expired"
+    )
 
 
 def test_a_binding_that_expires_while_the_node_is_detached_is_forgotten():
@@ -287,7 +289,7 @@ def test_a_refused_registration_has_failed_until_the_node_moves(status: int):
     (update,) = updates(mobile.register(HOME_AGENT, HOME, 0.0))
     (changed,) = acknowledge(mobile, update, 0.1, peer=HOME_AGENT, status=status)
     assert changed == RegistrationChanged(
-        ME, HOME_AGENT, HOME, Phase.FAILED, HERE, f"status-{status}"
+        ME, HOME_AGENT, HOME, Phase.FAILED, HERE, HERE, f"status-{status}"
     )
     assert mobile.deadline is None
     assert changes(mobile.care_of_address_changed(THERE, 5.0)) == [Phase.UPDATING]
@@ -869,3 +871,111 @@ def test_no_order_of_causes_and_messages_breaks_the_node(data: st.DataObject):
         for update in sends(effects):
             if isinstance(update.message, BindingUpdate) and update.message.lifetime_s:
                 assert update.care_of_address == mobile.care_of_address
+
+
+KINDS = ((HOME, HOME_AGENT), (PROTECTED, GATEWAY), (CORRESPONDENT, PEER), (STATIC, PEER))
+
+
+def softly(
+    authorisation: Authorisation, peer: IPv6Address, **settings: object
+) -> tuple[MobileNode, SendMobility]:
+    """Return a registered node that has moved and kept its former link, and its update."""
+    mobile = registered(authorisation, peer, **settings)
+    effects = mobile.care_of_address_changed(THERE, 10.0, [HERE])
+    if authorisation is CORRESPONDENT:
+        effects = answer(mobile, effects, 10.0, CareOfTestInit)
+    (sent,) = (e for e in sends(effects) if isinstance(e.message, BindingUpdate))
+    return mobile, sent
+
+
+def sources(effects: Sequence[MobileNodeEffect]) -> list[IPv6Address | None]:
+    return [e.source_address for e in effects if isinstance(e, RegistrationChanged)]
+
+
+@pytest.mark.parametrize(("authorisation", "peer"), KINDS)
+def test_while_the_former_link_works_the_update_leaves_from_there_and_names_the_new_address(
+    authorisation: Authorisation, peer: IPv6Address
+):
+    _, sent = softly(authorisation, peer)
+    assert sent.care_of_address == HERE
+    assert isinstance(sent.message, BindingUpdate)
+    assert sent.message.alternate_care_of_address == THERE
+
+
+def test_the_authenticator_covers_the_new_care_of_address():
+    for authorisation, key in ((CORRESPONDENT, KBM), (STATIC, STATIC.binding_management_key)):
+        _, sent = softly(authorisation, PEER)
+        assert isinstance(sent.message, BindingUpdate)
+        assert codec.is_authentic(sent.message, key, THERE, PEER)
+
+
+def test_the_care_of_test_is_made_from_the_new_address():
+    mobile = registered(CORRESPONDENT, PEER)
+    (sent,) = sends(mobile.care_of_address_changed(THERE, 10.0, [HERE]))
+    assert isinstance(sent.message, CareOfTestInit)
+    assert sent.source == THERE
+
+
+def test_data_stays_optimised_on_the_former_link_until_the_peer_knows_the_new_one():
+    mobile = registered(CORRESPONDENT, PEER)
+    effects = mobile.care_of_address_changed(THERE, 10.0, [HERE])
+    (moved,) = (e for e in effects if isinstance(e, RegistrationChanged))
+    assert (moved.phase, moved.optimised, moved.source_address) == (Phase.MOVED, True, HERE)
+    effects = answer(mobile, effects, 10.0, CareOfTestInit)
+    (update,) = updates(effects)
+    assert sources(effects) == [HERE]
+    accepted = acknowledge(mobile, update, 10.1, care_of=THERE, key=KBM)
+    assert sources(accepted) == [THERE]
+
+
+@pytest.mark.parametrize(("authorisation", "peer"), KINDS)
+def test_when_the_former_link_goes_an_unanswered_update_is_sent_at_once_from_the_new_one(
+    authorisation: Authorisation, peer: IPv6Address
+):
+    mobile, first = softly(authorisation, peer)
+    effects = mobile.care_of_address_changed(THERE, 11.0)
+    assert sources(effects) == [THERE]
+    (again,) = sends(effects)
+    assert isinstance(again.message, BindingUpdate)
+    assert isinstance(first.message, BindingUpdate)
+    assert again.care_of_address == THERE
+    assert not again.via_home_agent
+    assert is_newer(again.message.sequence, first.message.sequence)
+
+
+def test_when_the_former_link_goes_during_the_tests_data_is_not_optimised_any_more():
+    mobile = registered(CORRESPONDENT, PEER)
+    mobile.care_of_address_changed(THERE, 10.0, [HERE])
+    (changed,) = mobile.care_of_address_changed(THERE, 10.1)
+    assert isinstance(changed, RegistrationChanged)
+    assert (changed.phase, changed.optimised) == (Phase.MOVED, False)
+
+
+def test_when_the_former_link_goes_after_the_acknowledgement_nothing_happens():
+    mobile, sent = softly(HOME, HOME_AGENT)
+    assert isinstance(sent.message, BindingUpdate)
+    acknowledge(mobile, sent.message, 10.1, peer=HOME_AGENT)
+    assert mobile.care_of_address_changed(THERE, 10.5) == []
+
+
+def test_a_peer_without_a_binding_is_told_from_the_new_address():
+    mobile = node_outside()
+    mobile.register(GATEWAY, PROTECTED, 0.0)
+    effects = mobile.care_of_address_changed(THERE, 10.0, [HERE])
+    assert sources(effects) == [THERE]
+    assert [e.care_of_address for e in sends(effects)] == [THERE]
+
+
+def test_a_registration_with_another_key_goes_on_from_the_former_address():
+    mobile, _ = softly(STATIC, PEER)
+    other = StaticAuthorisation(b"o" * 20)
+    (sent,) = sends(mobile.register(PEER, other, 11.0))
+    assert sent.care_of_address == HERE
+
+
+def test_a_node_may_move_again_before_the_peer_knows_of_the_last_move():
+    mobile, _ = softly(HOME, HOME_AGENT)
+    further = IPv6Address("2001:db8:3::d1")
+    effects = mobile.care_of_address_changed(further, 11.0, [HERE, THERE])
+    assert sources(effects) == [HERE]
+    assert [u.alternate_care_of_address for u in updates(effects)] == [further]
