@@ -340,7 +340,7 @@ TALK = """
 import socket, sys, time
 own, peer, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 line = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-line.bind((own, 7777)); line.connect((peer, 7777)); line.settimeout(2)
+line.bind((own, 7777)); line.connect((peer, 7777)); line.setblocking(False)
 time.sleep(1)
 heard = set()
 for number in range(count):
@@ -348,9 +348,10 @@ for number in range(count):
     time.sleep(0.002)
     while True:
         try:
-            heard.add(line.recv(4, socket.MSG_DONTWAIT))
+            heard.add(line.recv(4))
         except BlockingIOError:
             break
+line.settimeout(2)
 try:
     while len(heard) < count:
         heard.add(line.recv(4))

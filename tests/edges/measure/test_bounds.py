@@ -132,3 +132,13 @@ def test_a_run_with_a_wrong_address_is_told(run_description) -> None:
     run_description["addresses"]["vcm"] = "nowhere"
     with pytest.raises(ResultError, match=r"run\.json: .*nowhere"):
         plan_from_run(run_description)
+
+
+@pytest.mark.parametrize("overlap_ms", [500, 50, 10])
+def test_an_overlap_is_taken_off_the_bound_of_a_soft_handover(
+    plan: NetworkPlan, overlap_ms: float
+) -> None:
+    soft = move("wifi1", "wifi2", -overlap_ms)
+    bound = move_bound(soft, "cell", True, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(max(0, WIFI2 + CELL - overlap_ms))
+    assert bound.inbound_ms == pytest.approx(max(0, 2 * (WIFI2 + CELL) - overlap_ms))

@@ -78,3 +78,17 @@ def test_a_failed_check_is_in_the_headline_with_its_limit(record: Record) -> Non
 
 def test_numbers_are_told_as_they_are() -> None:
     assert [told(value) for value in (None, 3, 1.5, "uml")] == ["no value", "3", "1.500", "uml"]
+
+
+def test_a_soft_handover_is_told_by_its_overlap(record: Record) -> None:
+    move = record.moves[2]
+    assert move.kind == "handover"
+    soft = replace(move, link_up_s=move.link_down_s - 0.5)
+    assert "It has both links for 500.0 ms; probes get through in both directions after" in text_of(
+        replace(record, moves=[soft])
+    )
+    ways = [replace(way, gap_ms=0.0) for way in (soft.outbound, soft.inbound)]
+    unnoticed = replace(soft, outbound=ways[0], inbound=ways[1])
+    assert "probes come by the new one before the old one goes. Lost:" in text_of(
+        replace(record, moves=[unnoticed])
+    )

@@ -1,0 +1,52 @@
+"""Windows and gaps of soft handovers: the new path is told by what packets show."""
+
+from experiments.measure.moves import Window, assign_to_moves, windows_of
+from experiments.measure.probes import Leg, Probe, Traffic
+from experiments.measure.timeline import Timeline, read_timeline
+from experiments.probe_format import PROBE
+from experiments.resultset import Event
+
+MS = 1_000_000
+PAIR = ("mn1", "mn2")
+
+
+def soft_handover(up_ms: int, down_ms: int) -> Timeline:
+    told = ((0, "link_up", "wifi1"), (up_ms, "link_up", "cell"), (down_ms, "link_down", "wifi1"))
+    return read_timeline(
+        [Event(t * MS, "mn1", event, None, {"network": n}) for t, event, n in told],
+        frozenset({"wifi1", "cell"}),
+    )
+
+
+def leg(number: int, sent_ms: int, network: str, transit_ms: int | None = 10) -> Leg:
+    """Return a datagram from the node that moves, by one of its access networks."""
+    made = Leg("mn1", "mn2", PROBE, number, sent_ms * MS, left_ns=sent_ms * MS, left_by=network)
+    made.arrived_ns = None if transit_ms is None else (sent_ms + transit_ms) * MS
+    return made
+
+
+def outbound(timeline: Timeline, *legs: Leg) -> Window:
+    (windows,) = windows_of(Traffic({"mn1": [Probe(leg) for leg in legs]}), timeline, PAIR)
+    return next(window for window in windows if window.outbound)
+
+
+def test_what_still_leaves_from_the_former_address_is_not_on_the_new_path() -> None:
+    found = outbound(soft_handover(100, 600), leg(0, 200, "wifi1"), leg(1, 300, "cell"))
+    assert found.first_arrival_ns == 310 * MS
+
+
+def test_nobody_waits_if_the_new_path_carries_before_the_old_link_goes() -> None:
+    assert outbound(soft_handover(100, 600), leg(0, 300, "cell")).gap_ns == 0
+
+
+def test_an_overlap_that_is_too_short_leaves_a_gap_from_link_down_on() -> None:
+    assert outbound(soft_handover(100, 150), leg(0, 300, "cell")).gap_ns == 160 * MS
+
+
+def test_what_is_lost_before_the_old_link_goes_belongs_to_the_handover() -> None:
+    timeline = soft_handover(100, 600)
+    lost = leg(2, 590, "cell", transit_ms=None)
+    legs = [leg(0, 50, "wifi1"), leg(1, 300, "cell"), lost, leg(3, 700, "cell")]
+    windows = windows_of(Traffic({"mn1": [Probe(leg) for leg in legs]}), timeline, PAIR)
+    assign_to_moves(legs, windows, timeline)
+    assert [leg.move for leg in legs] == [None, 0, 0, None]
