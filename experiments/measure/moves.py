@@ -1,7 +1,9 @@
 """Moves: how long each direction had no path, and which datagrams were under way meanwhile."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from experiments.measure.probes import Leg, Phase, Traffic
 from experiments.measure.timeline import EVENT_RESOLUTION_NS, Move, MoveKind, Timeline
@@ -55,11 +57,15 @@ def windows_of(traffic: Traffic, timeline: Timeline, pair: tuple[str, str]) -> l
 
 
 def _window(
-    move: Move, timeline: Timeline, direction: tuple[str, str], legs: Iterable[Leg]
+    move: Move, timeline: Timeline, direction: tuple[str, str], legs: Sequence[Leg]
 ) -> Window:
-    """Find the first datagram of a direction that crossed the moved node's new link."""
+    """Find the first datagram of a direction that crossed the moved node's new link.
+
+    `legs` have arrived, and are in the order in which they did.
+    """
     next_move_ns = timeline.next_move_ns(move.begin_ns, move.node)
-    for leg in legs:
+    first = bisect_left(legs, move.earliest_new_ns, key=lambda leg: leg.arrived_ns or 0)
+    for leg in islice(legs, first, None):
         outbound = leg.source == move.node
         crossed_ns, network = (
             (leg.left_ns, leg.left_by) if outbound else (leg.landed_ns, leg.landed_by)
@@ -81,19 +87,27 @@ def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: 
     arrival until the node's next move.
     """
     transit_ns = 0
+    over = 0
     for leg in legs:
         if leg.transit_ns is not None:
             transit_ns = leg.transit_ns
         ends_ns = leg.arrived_ns if leg.arrived_ns is not None else leg.sent_ns + transit_ns
-        for index, of_move in enumerate(windows):
-            window = next((w for w in of_move if w.source == leg.source), None)
+        for index in range(over, len(windows)):
+            window = next((w for w in windows[index] if w.source == leg.source), None)
             if window is None:
                 continue
-            until_ns = window.first_arrival_ns
-            if until_ns is None:
-                until_ns = timeline.next_move_ns(window.move.begin_ns, window.move.node)
-            until_ns = max(until_ns, window.move.down_ns)
-            if leg.sent_ns <= until_ns and ends_ns >= window.move.begin_ns:
+            if ends_ns < window.move.begin_ns:
+                break
+            if leg.sent_ns <= _until_ns(window, timeline):
                 leg.move = index
                 leg.phase = PHASE_BY_KIND[window.move.kind]
                 break
+            if index == over:
+                over += 1
+
+
+def _until_ns(window: Window, timeline: Timeline) -> int:
+    until_ns = window.first_arrival_ns
+    if until_ns is None:
+        until_ns = timeline.next_move_ns(window.move.begin_ns, window.move.node)
+    return max(until_ns, window.move.down_ns)

@@ -1,8 +1,9 @@
 """The phases of a walk between its moves, told from packets."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from experiments.measure.messages import Message
 from experiments.measure.probes import Leg, Phase
@@ -42,6 +43,12 @@ def intervals_of(
         for message in messages
         if message.numeral in OFFER_NUMERALS and message.destination in pair
     )
+    gateway = sorted(
+        leg.sent_ns
+        for legs in legs_by_direction.values()
+        for leg in legs
+        if leg.path is PacketPath.VIA_GATEWAY
+    )
     ends = [*boundaries[1:], None]
     for begin_ns, end_ns in zip(boundaries, ends, strict=False):
         both_outside = all(timeline.place_at(name, begin_ns) != INSIDE for name in pair)
@@ -53,17 +60,21 @@ def intervals_of(
         else:
             intervals.append(Interval(begin_ns, Phase.VIA_GATEWAY))
         if both_outside:
-            intervals += _within(legs_by_direction, offers, intervals[-1], end_ns)
+            intervals += _within(legs_by_direction, offers, gateway, intervals[-1], end_ns)
     return intervals
 
 
 def _within(
     legs_by_direction: Mapping[tuple[str, str], Sequence[Leg]],
     offers: Sequence[int],
+    gateway: Sequence[int],
     last: Interval,
     end_ns: int | None,
 ) -> list[Interval]:
-    """Return the changes of phase between two moves while both ends are outside."""
+    """Return the changes of phase between two moves while both ends are outside.
+
+    `gateway` are the times at which what took the gateway was sent, in order.
+    """
     found: list[Interval] = []
 
     def still(time_ns: int) -> bool:
@@ -83,21 +94,10 @@ def _within(
             return found
         last = Interval(max(firsts), Phase.DIRECT)
         found.append(last)
-    back = [
-        min(
-            (
-                leg.sent_ns
-                for leg in legs
-                if leg.sent_ns > last.begin_ns and leg.path is PacketPath.VIA_GATEWAY
-            ),
-            default=None,
-        )
-        for legs in legs_by_direction.values()
-    ]
-    times = [time for time in back if time is not None and still(time)]
-    if times:
-        last = Interval(min(times), Phase.VIA_GATEWAY)
-        found += [last, *_within(legs_by_direction, offers, last, end_ns)]
+    back = bisect_right(gateway, last.begin_ns)
+    if back < len(gateway) and still(gateway[back]):
+        last = Interval(gateway[back], Phase.VIA_GATEWAY)
+        found += [last, *_within(legs_by_direction, offers, gateway, last, end_ns)]
     return found
 
 
@@ -112,13 +112,11 @@ def _firsts(
     """Return for each direction that has one its first arrival on one of `paths`."""
     firsts = []
     for legs in legs_by_direction.values():
-        times = [
-            leg.arrived_ns
-            for leg in legs
-            if leg.arrived_ns is not None and leg.arrived_ns >= since_ns and leg.path in paths
-        ]
-        if times:
-            firsts.append(min(times))
+        begin = bisect_left(legs, since_ns, key=lambda leg: leg.arrived_ns or 0)
+        found = (leg.arrived_ns for leg in islice(legs, begin, None) if leg.path in paths)
+        first = next(found, None)
+        if first is not None:
+            firsts.append(first)
     return firsts
 
 
