@@ -9,9 +9,17 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
-from mobivpn.host.movement import Detached, Inside, Outside, Place
+from mobivpn.host.movement import Detached, Inside, Outside, Place, Tentative
 from mobivpn.host.mtu import inner_mtu
-from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
+from mobivpn.host.network import (
+    Address,
+    Dummy,
+    DuplicateDetection,
+    NextHop,
+    Route,
+    Rule,
+    Tunnel,
+)
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.minting import SaPair
@@ -88,12 +96,16 @@ UNBOUND = Bindings()
 
 @dataclass(frozen=True, slots=True)
 class NodeDatabases:
-    """The fixed part: who the node is and which associations it was given."""
+    """The fixed part: who the node is and which associations it was given.
+
+    `detection` is what its care-of addresses wait for.
+    """
 
     me: NodeIdentity
     company: Company
     associations: Associations
     link_mtu: int = 1500
+    detection: DuplicateDetection = DuplicateDetection.OPTIMISTIC
 
     def at(
         self, place: Place, bindings: Bindings = UNBOUND, pairs: Iterable[DirectPair] = ()
@@ -394,6 +406,10 @@ class NodeDatabases:
         yield Rule(HOME_TABLE, preference=100, source=host(home))
         if isinstance(place, Detached):
             return
+        if isinstance(place, Tentative | Outside):
+            yield Address(place.care_of_address, place.device, detection=self.detection)
+        if isinstance(place, Tentative):
+            return
         yield NextHop(BY_ROUTER, place.device, place.router)
         yield Route(EVERYWHERE, next_hop=BY_ROUTER)
         if isinstance(place, Inside):
@@ -401,7 +417,6 @@ class NodeDatabases:
             yield NextHop(ON_LINK, place.device)
             yield Route(vpn, metric=256, next_hop=ON_LINK, mtu=mtu)
         else:
-            yield Address(place.care_of_address, place.device)
             yield Tunnel(
                 HOME_TUNNEL, place.care_of_address, self.company.home_agent, self.link_mtu - 40
             )

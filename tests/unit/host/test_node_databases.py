@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.associations import Purpose, share_of
-from mobivpn.host.movement import Detached, Inside, Outside, Place
-from mobivpn.host.network import Address, NextHop, Route, Tunnel
+from mobivpn.host.movement import Detached, Inside, Outside, Place, Tentative
+from mobivpn.host.network import Address, DuplicateDetection, NextHop, Route, Tunnel
 from mobivpn.host.node_databases import VPN_DEVICE, Bindings, DirectPair, NodeDatabases
 from mobivpn.ipsec.databases import Databases, Put, Rank, difference
 from mobivpn.ipsec.policy import (
@@ -38,7 +38,8 @@ PAIR = DirectPair(
     (replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].forward, reqid=1000),),
     replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].backward, reqid=1000),
 )
-PLACES: tuple[Place, ...] = (Detached(), INSIDE, OUTSIDE)
+TENTATIVE = Tentative("eth0", ROUTER, CARE_OF)
+PLACES: tuple[Place, ...] = (Detached(), INSIDE, TENTATIVE, OUTSIDE)
 
 
 def first_match(
@@ -57,7 +58,7 @@ def first_match(
     return min(matching, key=lambda policy: policy.precedence)
 
 
-@pytest.mark.parametrize("place", [Detached(), OUTSIDE])
+@pytest.mark.parametrize("place", [Detached(), TENTATIVE, OUTSIDE])
 @pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
 def test_vpn_traffic_is_protected_unless_inside(place: Place, direction: Direction):
     policy = first_match(
@@ -227,3 +228,28 @@ def test_no_route_to_a_link_stands_before_the_policies_of_its_place(
 def test_only_prefixes_of_the_vpn_reach_the_catch_all():
     assert COMPANY.vpn_prefix == IPv6Network("fd00:10::/64")
     assert MN1.internal_home_address in COMPANY.vpn_prefix
+
+
+@pytest.mark.parametrize("detection", DuplicateDetection)
+def test_only_a_care_of_address_is_looked_for_on_its_link(detection: DuplicateDetection):
+    node = replace(NODE, detection=detection)
+    detections = {
+        entry.address: entry.detection
+        for place in PLACES
+        for entry in node.at(place)
+        if isinstance(entry, Address)
+    }
+    assert detections == {
+        CARE_OF: detection,
+        MN1.internal_home_address: DuplicateDetection.NONE,
+        MN1.external_home_address: DuplicateDetection.NONE,
+    }
+
+
+def test_a_tentative_address_is_all_that_a_place_adds_to_being_detached():
+    node = replace(NODE, detection=DuplicateDetection.CLASSIC)
+    (change,) = difference(node.at(Detached()), node.at(TENTATIVE))
+    address = Address(CARE_OF, "eth0", detection=DuplicateDetection.CLASSIC)
+    assert change == Put(address)
+    settled = difference(node.at(TENTATIVE), node.at(OUTSIDE))
+    assert address not in [change.entry for change in settled]
