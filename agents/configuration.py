@@ -30,7 +30,9 @@ class Configuration:
 
     `devices` names interfaces by what they are for (role dependent). `agent_delay_ms` holds back
     every effect of the agent. With `binding_keys`, the VCM sends keys for the nodes' bindings
-    (RFC 4449). `event_log` and `key_log` are files; without a key log no key is written anywhere.
+    (RFC 4449). A `classic` mobile node waits for routers to advertise themselves, and for duplicate
+    address detection. `event_log` and `key_log` are files; without a key log no key is written
+    anywhere.
     """
 
     role: str
@@ -48,6 +50,7 @@ class Configuration:
     pair_lifetime_s: float = 3600.0
     pair_idle_s: float = 60.0
     binding_keys: bool = False
+    classic: bool = False
 
     @property
     def given(self) -> Associations:

@@ -15,6 +15,7 @@ from mobivpn.errors import KernelRefusal
 from mobivpn.host.network import (
     Address,
     Dummy,
+    DuplicateDetection,
     NeighbourProxy,
     NextHop,
     Route,
@@ -315,10 +316,20 @@ def _(entry: Dummy | Tunnel) -> Iterator[str]:
     yield f"link delete {entry.device}"
 
 
+DETECTION = {
+    DuplicateDetection.NONE: " nodad",
+    DuplicateDetection.OPTIMISTIC: " optimistic",
+    DuplicateDetection.CLASSIC: "",
+}
+
+
 @addition.register
 def _(entry: Address) -> Iterator[str]:
     home = " home" if entry.home else ""
-    yield f"address replace {entry.address}/{entry.prefix_length} dev {entry.device} nodad{home}"
+    yield (
+        f"address replace {entry.address}/{entry.prefix_length} dev {entry.device}"
+        f"{DETECTION[entry.detection]}{home}"
+    )
 
 
 @removal.register

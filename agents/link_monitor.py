@@ -1,4 +1,4 @@
-"""Link events of this host, from rtnetlink (RFC 3549): nothing is polled.
+"""Links of this host and the fate of their addresses, from rtnetlink (RFC 3549): no polling.
 
 The kernel's message is decoded here, in a few lines, because importing a netlink library takes
 longer than everything else that an agent does at its start.
@@ -8,6 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address
 
 RTMGRP_LINK, RTMGRP_IPV6_IFADDR = 0x1, 0x100
 NLMSG_DONE = 3
@@ -15,12 +17,14 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 IFLA_ADDRESS, IFLA_IFNAME = 1, 3
+IFA_ADDRESS, IFA_FLAGS = 1, 8
+IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x4, 0x8, 0x40
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
-RT_SCOPE_LINK = 253
 HEADER = struct.Struct("=IHHII")
 LINK = struct.Struct("=BxHiII")
 ADDRESS = struct.Struct("=BBBBi")
 ATTRIBUTE = struct.Struct("=HH")
+FLAGS = struct.Struct("=I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,25 @@ class LinkLost:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressUsable:
+    """An address of a link can be used: nobody else has it, or the host is optimistic."""
+
+    device: str
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class AddressDuplicate:
+    """Another host of the link has an address."""
+
+    device: str
+    address: IPv6Address
+
+
+News = LinkFound | LinkLost | AddressUsable | AddressDuplicate
+
+
+@dataclass(frozen=True, slots=True)
 class LinkTold:
     """A netlink message about an interface: whether it is up with a carrier."""
 
@@ -48,12 +71,22 @@ class LinkTold:
     usable: bool
 
 
+class AddressState(Enum):
+    """What may be done with an address of an interface."""
+
+    USABLE = "usable"
+    TENTATIVE = "tentative"
+    DUPLICATE = "duplicate"
+    GONE = "gone"
+
+
 @dataclass(frozen=True, slots=True)
-class LinkLocalTold:
-    """A netlink message about an interface's link-local address."""
+class AddressTold:
+    """A netlink message about an address of an interface."""
 
     index: int
-    present: bool
+    address: IPv6Address
+    state: AddressState
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +94,8 @@ class DumpDone:
     """What was asked for has been told."""
 
 
-def decode(data: bytes) -> Iterator[LinkTold | LinkLocalTold | DumpDone]:
-    """Yield what a netlink datagram tells of links and link-local addresses."""
+def decode(data: bytes) -> Iterator[LinkTold | AddressTold | DumpDone]:
+    """Yield what a netlink datagram tells of links and IPv6 addresses."""
     while len(data) >= HEADER.size:
         length, kind, _, _, _ = HEADER.unpack_from(data)
         if kind == NLMSG_DONE:
@@ -74,10 +107,21 @@ def decode(data: bytes) -> Iterator[LinkTold | LinkLocalTold | DumpDone]:
             usable = kind == RTM_NEWLINK and bool(flags & IFF_UP and flags & IFF_LOWER_UP)
             yield LinkTold(index, name, attributes.get(IFLA_ADDRESS, b""), usable)
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
-            _, _, _, scope, index = ADDRESS.unpack_from(data, HEADER.size)
-            if scope == RT_SCOPE_LINK:
-                yield LinkLocalTold(index, kind == RTM_NEWADDR)
+            _, _, _, _, index = ADDRESS.unpack_from(data, HEADER.size)
+            attributes = dict(_attributes(data[HEADER.size + ADDRESS.size : length]))
+            address = IPv6Address(attributes[IFA_ADDRESS])
+            (flags,) = FLAGS.unpack(attributes[IFA_FLAGS])
+            state = _state(flags) if kind == RTM_NEWADDR else AddressState.GONE
+            yield AddressTold(index, address, state)
         data = data[(length + 3) & ~3 :]
+
+
+def _state(flags: int) -> AddressState:
+    if flags & IFA_F_DADFAILED:
+        return AddressState.DUPLICATE
+    if flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC:
+        return AddressState.TENTATIVE
+    return AddressState.USABLE
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -88,7 +132,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class LinkTable:
-    """Links whose name begins with `prefix`, and which of them can be used."""
+    """Links whose name begins with `prefix`, and which of them and their addresses can be used."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -96,10 +140,14 @@ class LinkTable:
         self._link_local: set[int] = set()
         self._found: dict[int, str] = {}
 
-    def told(self, message: LinkTold | LinkLocalTold) -> Iterator[LinkFound | LinkLost]:
+    def told(self, message: LinkTold | AddressTold) -> Iterator[News]:
         """Take a message; yield what it changes."""
-        if isinstance(message, LinkLocalTold):
-            (self._link_local.add if message.present else self._link_local.discard)(message.index)
+        if isinstance(message, AddressTold):
+            if not message.address.is_link_local:
+                yield from self._address_told(message)
+                return
+            usable = message.state is AddressState.USABLE
+            (self._link_local.add if usable else self._link_local.discard)(message.index)
         elif message.device.startswith(self._prefix):
             self._links[message.index] = message
         link = self._links.get(message.index)
@@ -112,9 +160,16 @@ class LinkTable:
         elif not usable and message.index in self._found:
             yield LinkLost(self._found.pop(message.index))
 
+    def _address_told(self, message: AddressTold) -> Iterator[News]:
+        link = self._links.get(message.index)
+        if link is not None and message.state is AddressState.USABLE:
+            yield AddressUsable(link.device, message.address)
+        if link is not None and message.state is AddressState.DUPLICATE:
+            yield AddressDuplicate(link.device, message.address)
+
 
 class LinkMonitor:
-    """Tells of links as they come and go; those that stand already come first."""
+    """Tells of links as they come and go, those that stand already first, and of addresses."""
 
     def __init__(self, prefix: str) -> None:
         self._table = LinkTable(prefix)
@@ -127,7 +182,7 @@ class LinkMonitor:
         ]
         self._ask()
 
-    def read(self) -> Iterator[LinkFound | LinkLost]:
+    def read(self) -> Iterator[News]:
         """Yield what the datagram that is waiting says has changed."""
         for message in decode(self.file.recv(1 << 16)):
             if isinstance(message, DumpDone):

@@ -7,13 +7,20 @@ from typing import Any
 
 from agents.driver import run_agent
 from agents.edge import Edge, configuration_of, epoch
-from agents.link_monitor import LinkFound, LinkMonitor
+from agents.link_monitor import (
+    AddressDuplicate,
+    AddressUsable,
+    LinkFound,
+    LinkLost,
+    LinkMonitor,
+)
 from agents.mobility import speak_mobility
 from agents.neighbour_discovery import NeighbourDiscovery
 from mobivpn.host.effects import AnnounceAddress
 from mobivpn.host.idleness import ReadUse
 from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters
+from mobivpn.host.network import DuplicateDetection
 from mobivpn.host.node_databases import NodeDatabases
 from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.mip6.correspondent_node import CorrespondentNode
@@ -37,11 +44,16 @@ class Links:
     def _link_changed(self, now: float) -> Iterable[Any]:
         effects: list[Any] = []
         for change in self._monitor.read():
-            if isinstance(change, LinkFound):
-                self._hardware_address[change.device] = change.hardware_address
-                effects += self._core.link_found(change.device, change.hardware_address, now)
-            else:
-                effects += self._core.link_lost(change.device, now)
+            match change:
+                case LinkFound(device, hardware_address):
+                    self._hardware_address[device] = hardware_address
+                    effects += self._core.link_found(device, hardware_address, now)
+                case LinkLost(device):
+                    effects += self._core.link_lost(device, now)
+                case AddressUsable(device, address):
+                    effects += self._core.address_usable(device, address, now)
+                case AddressDuplicate(device, address):
+                    effects += self._core.address_duplicate(device, address, now)
         return effects
 
     def _router_heard(self, now: float) -> Iterable[Any]:
@@ -68,11 +80,18 @@ def main(arguments: list[str]) -> None:
     company = configuration.company
     me = company.node(configuration.name)
     core = MobileNodeHost(
-        NodeDatabases(me, company, configuration.given, configuration.link_mtu),
+        NodeDatabases(
+            me,
+            company,
+            configuration.given,
+            configuration.link_mtu,
+            DuplicateDetection.CLASSIC if configuration.classic else DuplicateDetection.OPTIMISTIC,
+        ),
         MobileNode(me.external_home_address, os.urandom),
         CorrespondentNode(os.urandom),
         SaEndpoint(me, company, SignallingEndpoint(epoch(), [company.vcm])),
         configuration.pair_idle_s,
+        solicits=not configuration.classic,
     )
     edge = Edge(configuration, core)
     edge.on_applied(core.applied)

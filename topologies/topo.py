@@ -31,6 +31,16 @@ HOST_SYSCTLS = {
     "conf/default/use_tempaddr": 0,
     "neigh/default/proxy_delay": 0,
 }
+# Whoever is told to look for duplicates on a mobile node's link looks at once. The node's own
+# addresses there are optimistic (RFC 4429), its care-of addresses what its agent says of them.
+MOBILE_NODE_SYSCTLS = {
+    "conf/default/accept_dad": 1,
+    "conf/default/dad_transmits": 1,
+    "conf/default/router_solicitation_delay": 0,
+    "conf/default/optimistic_dad": 1,
+    "conf/default/use_optimistic": 1,
+}
+MOBILE_NODES = frozenset(node.name for node in PLAN.company.nodes)
 ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell"})
 LAN_HOSTS = ("fs", "ws1", "ws2", "ws3", "vcm")
 GATEWAY_SWITCH = "s-sg"
@@ -39,11 +49,15 @@ CONTROLLER_PORT = 6653
 
 
 class LabNode(Node):
-    """A host or router whose kernel is quiet: no DAD, no solicitations, no random delays."""
+    """A host or router whose kernel is quiet: no solicitations, no random delays.
+
+    Nor duplicate address detection, but for what a mobile node puts on its links.
+    """
 
     def __init__(self, name: str, **parameters: object) -> None:
         super().__init__(name, **parameters)
         sysctls = HOST_SYSCTLS | ({"conf/all/forwarding": 1} if name in ROUTERS else {})
+        sysctls |= MOBILE_NODE_SYSCTLS if name in MOBILE_NODES else {}
         self.cmd("; ".join(f"echo {v} > /proc/sys/net/ipv6/{k}" for k, v in sysctls.items()))
 
     def config(self, **_: object) -> dict[str, object]:

@@ -14,6 +14,7 @@ from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.idleness import Idleness, ReadUse
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
+from mobivpn.host.network import DuplicateDetection
 from mobivpn.host.node_databases import Bindings, NodeDatabases
 from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
 from mobivpn.ipsec.databases import Databases, difference
@@ -38,7 +39,10 @@ HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecog
 
 
 class MobileNodeHost:
-    """One mobile node; `mobility` and `correspondent` are its two roles in Mobile IPv6."""
+    """One mobile node; `mobility` and `correspondent` are its two roles in Mobile IPv6.
+
+    `solicits`: it asks for routers, instead of waiting until they advertise themselves.
+    """
 
     def __init__(
         self,
@@ -47,10 +51,16 @@ class MobileNodeHost:
         correspondent: CorrespondentNode,
         endpoint: SaEndpoint,
         pair_idle_s: float = 60.0,
+        *,
+        solicits: bool = True,
     ) -> None:
         self._databases = databases
         self._me, self._company = databases.me, databases.company
-        self._movement = Movement(self._company.vpn_prefix)
+        self._movement = Movement(
+            self._company.vpn_prefix,
+            solicits=solicits,
+            waits=databases.detection is DuplicateDetection.CLASSIC,
+        )
         self._mobility = mobility
         self._correspondent = correspondent
         self._input = MobilityInput(mobility.dropped, correspondent.dropped)
@@ -104,6 +114,17 @@ class MobileNodeHost:
         """A router has told which link this is."""
         self._movement.router_advertised(device, router, prefixes, lifetime_s)
         return self._moved(now)
+
+    def address_usable(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
+        """The kernel lets an address be used."""
+        self._movement.address_usable(device, address)
+        return self._moved(now)
+
+    def address_duplicate(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
+        """The kernel has found an address on another host of the link (RFC 4862 5.4.5)."""
+        self._movement.address_duplicate(device, address)
+        details = {"device": device, "address": str(address)}
+        return [Record("address_duplicate", details=details), *self._moved(now)]
 
     def _moved(self, now: float) -> list[Effect]:
         before, had = self._place, self._former

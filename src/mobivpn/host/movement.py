@@ -5,8 +5,10 @@ hearing a router on the next it is detached, which for its policies is the same 
 with two links outside is at the newer one's, and the older one is a former place that still works.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 
@@ -14,6 +16,9 @@ from mobivpn.clock import Backoff, Timers
 
 SOLICITATION = Backoff(initial_s=1.0, maximum_s=4.0)
 """Router solicitations are repeated until a router answers (RFC 7559); the first goes at once."""
+
+IDGEN_RETRIES = 3
+"""How many other identifiers are tried after a duplicate (RFC 7217 section 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,16 @@ class Outside:
     slot: int = 0
 
 
-Place = Detached | Inside | Outside
+@dataclass(frozen=True, slots=True)
+class Tentative:
+    """On a foreign link, with an address of it that nothing may use yet (RFC 4862 section 5.4)."""
+
+    device: str
+    router: IPv6Address
+    care_of_address: IPv6Address
+
+
+Place = Detached | Inside | Tentative | Outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +69,48 @@ class _Link:
     slot: int
 
 
-def interface_identifier(hardware_address: bytes) -> int:
-    """Return the modified EUI-64 identifier of a 6-byte address (RFC 4291 appendix A)."""
+def interface_identifier(hardware_address: bytes, duplicates: int = 0) -> int:
+    """Return the modified EUI-64 identifier of a 6-byte address (RFC 4291 appendix A).
+
+    After `duplicates` of its identifiers were found in use, another one follows from their count,
+    as in RFC 7217 section 5.
+    """
     first, second = hardware_address[:3], hardware_address[3:]
-    return int.from_bytes(bytes((first[0] ^ 2, *first[1:])) + b"\xff\xfe" + second, "big")
+    identifier = bytes((first[0] ^ 2, *first[1:])) + b"\xff\xfe" + second
+    if duplicates:
+        identifier = sha256(identifier + bytes((duplicates,))).digest()[:8]
+    return int.from_bytes(identifier, "big")
 
 
 @dataclass(slots=True)
 class Movement:
-    """Where the node is, from link events and router advertisements."""
+    """Where the node is, from link events, router advertisements and the fate of its addresses.
+
+    `solicits`: it asks for routers, instead of waiting until they advertise themselves. `waits`: a
+    care-of address is tentative until the kernel calls it usable.
+    """
 
     vpn_prefix: IPv6Network
+    solicits: bool = True
+    waits: bool = False
     _links: dict[str, _Link] = field(default_factory=dict[str, _Link])
-    _places: dict[str, Inside | Outside] = field(default_factory=dict[str, Inside | Outside])
+    _places: dict[str, Inside | Tentative | Outside] = field(
+        default_factory=dict[str, Inside | Tentative | Outside]
+    )
     """By device, the newest last."""
     _solicitations: dict[str, int] = field(default_factory=dict[str, int])
+    _duplicates: Counter[IPv6Network] = field(default_factory=Counter[IPv6Network])
     _timers: Timers[str] = field(default_factory=Timers[str])
 
     @property
     def place(self) -> Place:
-        """Where the node is: inside if any link is there, else on its newest link."""
+        """Where the node is: inside if any link is there, else on its newest usable link."""
         places = tuple(reversed(self._places.values()))
-        inside = (place for place in places if isinstance(place, Inside))
-        return next(inside, places[0] if places else Detached())
+        for kind in (Inside, Outside, Tentative):
+            for place in places:
+                if isinstance(place, kind):
+                    return place
+        return Detached()
 
     @property
     def former(self) -> tuple[Outside, ...]:
@@ -93,10 +126,12 @@ class Movement:
         return self._timers.deadline
 
     def link_found(self, device: str, hardware_address: bytes, now: float) -> list[SolicitRouters]:
-        """A link can carry packets: ask for its routers at once."""
+        """A link can carry packets: ask for its routers at once, if at all."""
         taken = {link.slot for other, link in self._links.items() if other != device}
         slot = next(slot for slot in count() if slot not in taken)
         self._links[device] = _Link(hardware_address, slot)
+        if not self.solicits:
+            return []
         self._solicitations[device] = 0
         return self._solicit(device, now)
 
@@ -121,10 +156,46 @@ class Movement:
         if self.vpn_prefix in usable:
             self._places[device] = Inside(device, router)
             return
+        self._take_address(device, router, usable[0])
+
+    def address_usable(self, device: str, address: IPv6Address) -> None:
+        """Nobody else on the link has the care-of address: it is settled."""
+        place = self._place_with(device, address)
+        if isinstance(place, Tentative):
+            del self._places[device]
+            self._places[device] = Outside(device, place.router, address, self._links[device].slot)
+
+    def address_duplicate(self, device: str, address: IPv6Address) -> None:
+        """Somebody else on the link has the care-of address: take another one.
+
+        Where all have been tried, the link is of no use until it is found again.
+        """
+        place = self._place_with(device, address)
+        if place is None:
+            return
+        prefix = IPv6Network((address, 64), strict=False)
+        self._duplicates[prefix] = (self._duplicates[prefix] + 1) % (1 + IDGEN_RETRIES)
+        if self._duplicates[prefix]:
+            self._take_address(device, place.router, prefix)
+        else:
+            self.link_lost(device)
+
+    def _take_address(self, device: str, router: IPv6Address, prefix: IPv6Network) -> None:
         link = self._links[device]
-        identifier = interface_identifier(link.hardware_address)
-        care_of_address = IPv6Address(int(usable[0].network_address) | identifier)
-        self._places[device] = Outside(device, router, care_of_address, link.slot)
+        identifier = interface_identifier(link.hardware_address, self._duplicates[prefix])
+        address = IPv6Address(int(prefix.network_address) | identifier)
+        settled = isinstance(self._place_with(device, address), Outside)
+        if self.waits and not settled:
+            self._places[device] = Tentative(device, router, address)
+        else:
+            self._places[device] = Outside(device, router, address, link.slot)
+
+    def _place_with(self, device: str, address: IPv6Address) -> Tentative | Outside | None:
+        """Return a link's place if this is its care-of address: other news come too late."""
+        place = self._places.get(device)
+        if isinstance(place, Tentative | Outside) and place.care_of_address == address:
+            return place
+        return None
 
     def timer_expired(self, now: float) -> list[SolicitRouters]:
         """Ask again where no router has answered."""

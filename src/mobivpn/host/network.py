@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.ipsec.databases import Rank
@@ -43,6 +44,17 @@ class Tunnel:
         return ("device", self.device)
 
 
+class DuplicateDetection(Enum):
+    """What an address waits for before it is used."""
+
+    NONE = "none"
+    """Nobody else on the link can have it."""
+    OPTIMISTIC = "optimistic"
+    """Used at once, while the link is asked (RFC 4429)."""
+    CLASSIC = "classic"
+    """Used when nobody on the link has objected for a second (RFC 4862 section 5.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address on a device; `home` marks one that a type 2 routing header may name."""
@@ -51,6 +63,7 @@ class Address:
     device: str
     prefix_length: int = 128
     home: bool = False
+    detection: DuplicateDetection = DuplicateDetection.NONE
 
     @property
     def rank(self) -> Rank:

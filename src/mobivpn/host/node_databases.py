@@ -10,9 +10,17 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.fixed_databases import bound_correspondent
-from mobivpn.host.movement import Inside, Outside, Place
+from mobivpn.host.movement import Inside, Outside, Place, Tentative
 from mobivpn.host.mtu import inner_mtu
-from mobivpn.host.network import Address, Dummy, NextHop, Route, Rule, Tunnel
+from mobivpn.host.network import (
+    Address,
+    Dummy,
+    DuplicateDetection,
+    NextHop,
+    Route,
+    Rule,
+    Tunnel,
+)
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.minting import SaPair
@@ -104,12 +112,16 @@ UNBOUND = Bindings()
 
 @dataclass(frozen=True, slots=True)
 class NodeDatabases:
-    """The fixed part: who the node is and which associations it was given."""
+    """The fixed part: who the node is and which associations it was given.
+
+    `detection` is what its care-of addresses wait for.
+    """
 
     me: NodeIdentity
     company: Company
     associations: Associations
     link_mtu: int = 1500
+    detection: DuplicateDetection = DuplicateDetection.OPTIMISTIC
 
     def at(
         self,
@@ -437,6 +449,8 @@ class NodeDatabases:
         yield Address(home, VPN_DEVICE, home=True)
         yield Route(vpn, metric=4096, device=VPN_DEVICE, mtu=mtu)
         yield Rule(HOME_TABLE, preference=100, source=host(home))
+        if isinstance(place, Tentative):
+            yield Address(place.care_of_address, place.device, detection=self.detection)
         if isinstance(place, Inside):
             yield NextHop(BY_ROUTER, place.device, place.router)
             yield Route(EVERYWHERE, next_hop=BY_ROUTER)
@@ -456,7 +470,7 @@ class NodeDatabases:
         """Yield what a link outside needs of its own, whether there is another one or not."""
         number, table = BY_ROUTER + link.slot, FIRST_LINK_TABLE + link.slot
         source, tunnel = link.care_of_address, HOME_TUNNEL.format(slot=link.slot)
-        yield Address(source, link.device)
+        yield Address(source, link.device, detection=self.detection)
         yield Tunnel(tunnel, source, self.company.home_agent, self.link_mtu - 40)
         yield NextHop(number, link.device, link.router)
         yield Rule(table, preference=table, source=host(source))

@@ -7,17 +7,24 @@ import pytest
 
 from agents.configuration import Configuration, GivenAssociation, read, write
 from agents.link_monitor import (
+    IFA_F_DADFAILED,
+    IFA_F_OPTIMISTIC,
+    IFA_F_TENTATIVE,
     NLMSG_DONE,
-    RT_SCOPE_LINK,
+    RTM_DELADDR,
     RTM_DELLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
+    AddressDuplicate,
+    AddressState,
+    AddressTold,
+    AddressUsable,
     DumpDone,
     LinkFound,
-    LinkLocalTold,
     LinkLost,
     LinkTable,
     LinkTold,
+    News,
     decode,
 )
 from agents.mobility_socket import home_address_option
@@ -26,47 +33,77 @@ from mobivpn.errors import CallerError
 from tests.support.company import COMPANY, associations
 
 MAC = bytes.fromhex("0200000000d1")
+LINK_LOCAL, CARE_OF = IPv6Address("fe80::d1"), IPv6Address("2001:db8:1::d1")
 
 
 def message(kind: int, body: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
 
 
+def attributes(*numbered: tuple[int, bytes]) -> bytes:
+    data = b""
+    for number, value in numbered:
+        data += struct.pack("=HH", 4 + len(value), number) + value
+        data += bytes(-len(data) % 4)
+    return data
+
+
 def link_message(kind: int, name: str, flags: int, index: int = 7) -> bytes:
-    attributes = b""
-    for number, value in ((1, MAC), (3, name.encode() + b"\0")):
-        attributes += struct.pack("=HH", 4 + len(value), number) + value
-        attributes += bytes(-len(attributes) % 4)
-    return message(kind, struct.pack("=BxHiII", 0, 1, index, flags, 0) + attributes)
+    body = struct.pack("=BxHiII", 0, 1, index, flags, 0)
+    return message(kind, body + attributes((1, MAC), (3, name.encode() + b"\0")))
 
 
-def address_message(kind: int, scope: int, index: int = 7) -> bytes:
-    return message(kind, struct.pack("=BBBBi", 10, 64, 0, scope, index))
+def address_message(kind: int, address: IPv6Address, flags: int = 0, index: int = 7) -> bytes:
+    body = struct.pack("=BBBBi", 10, 64, flags & 0xFF, 0, index)
+    return message(kind, body + attributes((1, address.packed), (8, struct.pack("=I", flags))))
 
 
 def test_netlink_messages_are_read_one_after_another():
     data = (
         link_message(RTM_NEWLINK, "mn1-eth0", 0x10001)
-        + address_message(RTM_NEWADDR, RT_SCOPE_LINK)
-        + address_message(RTM_NEWADDR, 0)
+        + address_message(RTM_NEWADDR, LINK_LOCAL)
+        + address_message(RTM_NEWADDR, CARE_OF, IFA_F_TENTATIVE)
         + link_message(RTM_DELLINK, "mn1-eth0", 0x10001)
         + message(NLMSG_DONE, bytes(4))
     )
     assert list(decode(data)) == [
         LinkTold(7, "mn1-eth0", MAC, True),
-        LinkLocalTold(7, True),
+        AddressTold(7, LINK_LOCAL, AddressState.USABLE),
+        AddressTold(7, CARE_OF, AddressState.TENTATIVE),
         LinkTold(7, "mn1-eth0", MAC, False),
         DumpDone(),
     ]
 
 
-def changes(*messages: LinkTold | LinkLocalTold) -> list[LinkFound | LinkLost]:
+@pytest.mark.parametrize(
+    ("kind", "flags", "state"),
+    [
+        (RTM_NEWADDR, 0, AddressState.USABLE),
+        (RTM_NEWADDR, IFA_F_TENTATIVE | IFA_F_OPTIMISTIC, AddressState.USABLE),
+        (RTM_NEWADDR, IFA_F_TENTATIVE, AddressState.TENTATIVE),
+        (RTM_NEWADDR, IFA_F_TENTATIVE | IFA_F_DADFAILED, AddressState.DUPLICATE),
+        (RTM_DELADDR, IFA_F_TENTATIVE | IFA_F_DADFAILED, AddressState.GONE),
+    ],
+)
+def test_flags_tell_what_may_be_done_with_an_address(kind: int, flags: int, state: AddressState):
+    assert list(decode(address_message(kind, CARE_OF, flags))) == [AddressTold(7, CARE_OF, state)]
+
+
+def changes(*messages: LinkTold | AddressTold) -> list[News]:
     table = LinkTable("mn1-eth")
     return [change for told in messages for change in table.told(told)]
 
 
 UP, DOWN = LinkTold(7, "mn1-eth0", MAC, True), LinkTold(7, "mn1-eth0", MAC, False)
-ADDRESSED, BARE = LinkLocalTold(7, True), LinkLocalTold(7, False)
+ADDRESSED, TENTATIVE, IN_USE, BARE = (
+    AddressTold(7, LINK_LOCAL, state)
+    for state in (
+        AddressState.USABLE,
+        AddressState.TENTATIVE,
+        AddressState.DUPLICATE,
+        AddressState.GONE,
+    )
+)
 FOUND, LOST = LinkFound("mn1-eth0", MAC), LinkLost("mn1-eth0")
 
 
@@ -75,14 +112,25 @@ def test_a_link_is_found_once_when_it_has_carrier_and_link_local_address(message
     assert changes(*messages) == [FOUND]
 
 
-@pytest.mark.parametrize("last", [DOWN, BARE])
+@pytest.mark.parametrize("last", [DOWN, BARE, IN_USE])
 def test_a_link_is_lost_with_either(last):
     assert changes(UP, ADDRESSED, last, last) == [FOUND, LOST]
 
 
 def test_a_link_without_carrier_or_of_another_name_is_none():
     assert changes(DOWN, ADDRESSED) == []
-    assert changes(LinkTold(8, "vpn0", b"", True), LinkLocalTold(8, True)) == []
+    assert changes(UP, TENTATIVE) == []
+    other = AddressTold(8, LINK_LOCAL, AddressState.USABLE)
+    assert changes(LinkTold(8, "vpn0", b"", True), other) == []
+
+
+def test_the_fate_of_an_address_is_told_and_what_is_undecided_is_not():
+    told = [AddressTold(7, CARE_OF, state) for state in AddressState]
+    assert changes(*told) == []  # of a link of another name
+    assert changes(UP, *told) == [
+        AddressUsable("mn1-eth0", CARE_OF),
+        AddressDuplicate("mn1-eth0", CARE_OF),
+    ]
 
 
 def advertisement(lifetime: int, *options: bytes) -> bytes:

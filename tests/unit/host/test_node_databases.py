@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.associations import Purpose, share_of
-from mobivpn.host.movement import Detached, Inside, Outside, Place
-from mobivpn.host.network import Address, NextHop, Route, Rule, Tunnel
+from mobivpn.host.movement import Detached, Inside, Outside, Place, Tentative
+from mobivpn.host.network import Address, DuplicateDetection, NextHop, Route, Rule, Tunnel
 from mobivpn.host.node_databases import (
     HOME_TABLE,
     VPN_DEVICE,
@@ -45,7 +45,8 @@ PAIR = DirectPair(
     (replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].forward, reqid=1000),),
     replace(GIVEN[Purpose.NODE_GATEWAY, "mn2"].backward, reqid=1000),
 )
-PLACES: tuple[Place, ...] = (Detached(), INSIDE, OUTSIDE)
+TENTATIVE = Tentative("eth0", ROUTER, CARE_OF)
+PLACES: tuple[Place, ...] = (Detached(), INSIDE, TENTATIVE, OUTSIDE)
 
 
 def first_match(
@@ -64,7 +65,7 @@ def first_match(
     return min(matching, key=lambda policy: policy.precedence)
 
 
-@pytest.mark.parametrize("place", [Detached(), OUTSIDE])
+@pytest.mark.parametrize("place", [Detached(), TENTATIVE, OUTSIDE])
 @pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
 def test_vpn_traffic_is_protected_unless_inside(place: Place, direction: Direction):
     policy = first_match(
@@ -278,7 +279,7 @@ def test_during_an_overlap_each_care_of_address_leaves_by_its_own_link(link: Out
     (route,) = (e for e in held if isinstance(e, Route) and e.table == rule.table)
     (hop,) = (e for e in held if isinstance(e, NextHop) and e.number == route.next_hop)
     assert (hop.device, hop.gateway) == (link.device, link.router)
-    assert Address(link.care_of_address, link.device) in held
+    assert link.care_of_address in {e.address for e in held if isinstance(e, Address)}
 
 
 def test_the_former_link_is_as_it_was_when_another_one_comes():
@@ -353,3 +354,28 @@ def test_the_default_route_is_the_new_link_s():
         if isinstance(e, Route) and (e.prefix, e.table) == (EVERYWHERE, Route(EVERYWHERE).table)
     )
     assert NextHop(route.next_hop or 0, NEW.device, NEW.router) in during_overlap()
+
+
+@pytest.mark.parametrize("detection", DuplicateDetection)
+def test_only_a_care_of_address_is_looked_for_on_its_link(detection: DuplicateDetection):
+    node = replace(NODE, detection=detection)
+    detections = {
+        entry.address: entry.detection
+        for place in PLACES
+        for entry in node.at(place)
+        if isinstance(entry, Address)
+    }
+    assert detections == {
+        CARE_OF: detection,
+        MN1.internal_home_address: DuplicateDetection.NONE,
+        MN1.external_home_address: DuplicateDetection.NONE,
+    }
+
+
+def test_a_tentative_address_is_all_that_a_place_adds_to_being_detached():
+    node = replace(NODE, detection=DuplicateDetection.CLASSIC)
+    (change,) = difference(node.at(Detached()), node.at(TENTATIVE))
+    address = Address(CARE_OF, "eth0", detection=DuplicateDetection.CLASSIC)
+    assert change == Put(address)
+    settled = difference(node.at(TENTATIVE), node.at(OUTSIDE))
+    assert address not in [change.entry for change in settled]
