@@ -83,6 +83,12 @@ def _lab_options(command: Any) -> Any:
             "VCM sends (RFC 4449).  [default: the scenario's, rr]",
         ),
         click.option(
+            "--handover",
+            type=click.Choice(["hard", "classic"]),
+            help="Whether a node asks for routers and uses its care-of address at once, or waits "
+            "for both as Mobile IPv6 does by default.  [default: the scenario's, hard]",
+        ),
+        click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),
             metavar="N",

@@ -38,6 +38,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "agent_delay_ms": scenario.agent_delay_ms,
         "binding_auth": scenario.binding_auth,
+        "handover": scenario.handover,
         "versions": _versions(spec["revision"]),
         "links": {
             name: {

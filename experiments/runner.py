@@ -47,6 +47,7 @@ class Options:
     seed: int | None = None
     agent_delay_ms: float | None = None
     binding_auth: str | None = None
+    handover: str | None = None
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
@@ -141,6 +142,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
         "seed": options.seed,
         "agent_delay_ms": options.agent_delay_ms,
         "binding_auth": options.binding_auth,
+        "handover": options.handover,
         "limit_s": options.limit_s,
     }
     overrides = {key: value for key, value in given.items() if value is not None}

@@ -71,7 +71,9 @@ class Scenario(_Model):
     """One run.
 
     `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449).
+    that come with each pair (RFC 4449). `handover` says how nodes find their next place: they ask
+    for routers and use their care-of address at once (hard), or they wait until a router advertises
+    itself and until nobody has objected to the address (classic).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -80,6 +82,7 @@ class Scenario(_Model):
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
+    handover: Literal["hard", "classic"] = "hard"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     duration_s: Annotated[float, Field(gt=0, le=86_400)]
     limit_s: Annotated[float, Field(gt=0)] = 900.0

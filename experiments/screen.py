@@ -57,6 +57,8 @@ def _what(record: Record) -> str:
         parts.append(f"seed {run['seed']}")
     if run.get("binding_auth") == "static":
         parts.append("bindings authorised by given keys")
+    if run.get("handover") not in (None, "hard"):
+        parts.append(f"{run['handover']} handovers")
     if run.get("agent_delay_ms"):
         parts.append(f"agents delayed by {run['agent_delay_ms']:g} ms")
     return ", ".join(parts)

@@ -18,6 +18,7 @@ def command(record: Record) -> str:
         ("--clock", "clock"),
         ("--machine", "machine"),
         ("--binding-auth", "binding_auth"),
+        ("--handover", "handover"),
     ):
         if run.get(key) is not None:
             words += [option, str(run[key])]

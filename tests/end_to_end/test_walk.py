@@ -21,11 +21,15 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, 
     """Run a scenario once for each set of options; give its folder and summary."""
     done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
 
-    def run(name: str = "walk", agent_delay_ms: float = 0.0, again: int = 0):
-        key = (name, agent_delay_ms, again)
+    def run(
+        name: str = "walk", agent_delay_ms: float = 0.0, again: int = 0, handover: str = "hard"
+    ):
+        key = (name, agent_delay_ms, again, handover)
         if key not in done:
             options = Options(
-                agent_delay_ms=agent_delay_ms, results=tmp_path_factory.mktemp("results")
+                agent_delay_ms=agent_delay_ms,
+                handover=handover,
+                results=tmp_path_factory.mktemp("results"),
             )
             folder = runner.run(name, options)
             done[key] = folder, json.loads((folder / "summary.json").read_text())
@@ -56,6 +60,15 @@ def test_a_handover_takes_little_more_than_its_lower_bound(walk):
     for move in summary["moves"]:
         # The bound knows propagation only; probes come every 5 ms.
         assert move["gap_ms"] <= move["lower_bound_ms"] + 5.5
+
+
+def test_a_classic_handover_waits_for_a_router_and_for_its_address(walk):
+    _, summary = walk(handover="classic")
+    assert failed(summary) == []
+    for move in summary["moves"]:
+        detection_ms = 0 if move["to"] == "lan" else 1000
+        waited_ms = move["gap_ms"] - move["lower_bound_ms"]
+        assert detection_ms < waited_ms <= detection_ms + 2000 + 5.5
 
 
 def test_tshark_alone_finds_no_clear_text_either(walk):
