@@ -97,9 +97,10 @@ def _lab_options(command: Any) -> Any:
         ),
         click.option(
             "--handover",
-            type=click.Choice(["hard", "soft"]),
-            help="What comes first when a node changes its access network: the loss of the old "
-            "link, or the new link.  [default: the scenario's, hard]",
+            type=click.Choice(["hard", "soft", "classic"]),
+            help="From one access network to another: the old link goes first (hard), the new one "
+            "comes first (soft), or hard, with all of Mobile IPv6's own waiting (classic).  "
+            "[default: the scenario's, hard]",
         ),
         click.option(
             "--seed",

@@ -95,10 +95,12 @@ class Scenario(_Model):
     """One run.
 
     `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449). `handover` says whether a node that goes from one access
-    network to another loses the old link first (hard) or gets the new one first (soft). A walk
-    lasts for `duration_s` and has its moves written down; the experiment `handover` draws them and
-    ends after the last.
+    that come with each pair (RFC 4449). `handover` says how nodes find their next place: the old
+    link goes first, and they ask for routers and use their care-of address at once (hard); from one
+    access network to another, the new link comes first (soft); or, hard, they wait until a router
+    advertises itself and until nobody has objected to the address (classic). A walk lasts for
+    `duration_s` and has its moves written down; the experiment `handover` draws them and ends after
+    the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -107,7 +109,7 @@ class Scenario(_Model):
     embodiment: Literal[1] = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
-    handover: Literal["hard", "soft"] = "hard"
+    handover: Literal["hard", "soft", "classic"] = "hard"
     agent_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     signalling_loss_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
     duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None

@@ -53,12 +53,16 @@ START_WITHIN_S = 3.0
 SETTLE_S = 1.0
 """Virtual seconds between the last start and the first probe."""
 
-# Nodes solicit. Advertisements at random times between would keep flows in a switch alive, or not:
-# with these intervals (RFC 4861's largest) radvd sends its first ones at fixed distances of 16 s.
+# The least and the most that radvd waits between two advertisements (s). Where nodes solicit, some
+# at random times between would keep flows in a switch alive, or not: with RFC 4861's largest
+# intervals radvd sends its first ones at fixed distances of 16 s. Classic nodes wait for the next
+# one, so it has to come before their next move. It comes at a random time, but at the same in every
+# run: radvd seeds its generator with the second in which it starts.
+ADVERTISEMENT_INTERVALS_S = {"hard": (1350, 1800), "classic": (1.5, 2)}
 RADVD = """interface {device} {{
   AdvSendAdvert on;
-  MinRtrAdvInterval 1350;
-  MaxRtrAdvInterval 1800;
+  MinRtrAdvInterval {least_s};
+  MaxRtrAdvInterval {most_s};
   MinDelayBetweenRAs 0.03;
   prefix {prefix} {{ AdvOnLink on; AdvAutonomous on; AdvRouterAddr on; }};
 }};
@@ -184,9 +188,12 @@ class Testbed:
     def _start_radvd(self) -> None:
         routers = [(network.name, f"{network.name}-lan", network.prefix) for network in PLAN.access]
         routers.append(("r22", "r22-lan", PLAN.company.vpn_prefix))
+        least_s, most_s = ADVERTISEMENT_INTERVALS_S[self.scenario.handover]
         for name, device, prefix in routers:
             path = self._scratch / f"radvd-{name}.conf"
-            path.write_text(RADVD.format(device=device, prefix=prefix))
+            path.write_text(
+                RADVD.format(device=device, prefix=prefix, least_s=least_s, most_s=most_s)
+            )
             with (self._results / "logs" / f"radvd-{name}.log").open("wb") as output:
                 process = self.host(name).popen(
                     [
@@ -217,6 +224,7 @@ class Testbed:
                     key_log=str(self._key_log(name)),
                     agent_delay_ms=self.scenario.agent_delay_ms,
                     binding_keys=self.scenario.binding_auth == "static",
+                    classic=self.scenario.handover == "classic",
                     devices=DEVICES.get(name, {}),
                     outside_router=PLAN.gateway_router,
                     gateway_socket=str(self._scratch / "gateway.socket"),

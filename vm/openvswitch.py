@@ -47,8 +47,8 @@ def start() -> None:
         *(f"--pidfile={RUN}/ovsdb-server.pid", *detached),
     )
     _do("ovs-vsctl", "--no-wait", "init")
-    # It reads the clock often, and in the lab VM each reading takes a moment of virtual time. When a
-    # link comes up it has much to look at: nobody shall wait for that.
+    # It reads the clock often, and in the lab VM each reading takes a moment of virtual time. When
+    # a link comes up it has much to look at: nobody shall wait for that.
     _do(
         *("chrt", "--idle", "0", "ovs-vswitchd", f"unix:{socket}"),
         *(f"--pidfile={RUN}/ovs-vswitchd.pid", *detached),

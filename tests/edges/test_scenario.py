@@ -49,6 +49,7 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             ("[[move]]", '[traffic]\nbetween = ["mn1", "mn1"]\n[[move]]'),
             "traffic: between: name two different nodes",
         ),
+        (("summary", 'handover = "lazy"\nsummary'), "handover: .*'hard'.*'classic'"),
         (("duration_s = 10", "duration_s = = 10"), r"line 4"),
         (("duration_s = 10\n", ""), "duration_s: needed in an experiment 'walk'"),
         (("duration_s = 10", 'experiment = "handover"'), "handovers: needed in an experiment"),

@@ -70,6 +70,15 @@ def test_a_handover_takes_little_more_than_its_lower_bound(walk):
         assert move["gap_ms"] <= move["lower_bound_ms"] + 5.5
 
 
+def test_a_classic_handover_waits_for_a_router_and_for_its_address(walk):
+    _, summary = walk(handover="classic")
+    assert failed(summary) == []
+    for move in summary["moves"]:
+        detection_ms = 0 if move["to"] == "lan" else 1000
+        waited_ms = move["gap_ms"] - move["lower_bound_ms"]
+        assert detection_ms < waited_ms <= detection_ms + 2000 + 5.5
+
+
 def test_tshark_alone_finds_no_clear_text_either(walk):
     folder, _ = walk()
     assert set(clear_text_by_tshark(folder).values()) == {0}

@@ -13,6 +13,7 @@ from mobivpn.host.movement import Outside
 from mobivpn.host.network import (
     Address,
     Dummy,
+    DuplicateDetection,
     NeighbourProxy,
     NextHop,
     Route,
@@ -78,6 +79,16 @@ def commands(*changes) -> list[str]:
             Address(HOME, "vpn0", home=True),
             [f"address replace {HOME}/128 dev vpn0 nodad home"],
             f"address delete {HOME}/128 dev vpn0",
+        ),
+        (
+            Address(PEER, "eth0", detection=DuplicateDetection.OPTIMISTIC),
+            [f"address replace {PEER}/128 dev eth0 optimistic"],
+            f"address delete {PEER}/128 dev eth0",
+        ),
+        (
+            Address(PEER, "eth0", detection=DuplicateDetection.CLASSIC),
+            [f"address replace {PEER}/128 dev eth0"],
+            f"address delete {PEER}/128 dev eth0",
         ),
         (
             NextHop(2, "eth0", IPv6Address("fe80::1")),

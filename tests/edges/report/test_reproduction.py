@@ -14,6 +14,8 @@ def test_the_command_repeats_what_was_chosen(record: Record) -> None:
     delayed = replace(record, run={**record.run, "agent_delay_ms": 50.0, "clock": "wall"})
     expected = "./lab run walk --seed 1 --clock wall --machine uml --agent-delay 50"
     assert command(delayed) == expected
+    classic = replace(record, run={**record.run, "handover": "classic"})
+    assert command(classic) == f"{command(record)} --handover classic"
 
 
 def test_every_scenario_comes_back_from_its_toml_as_it_was() -> None:

@@ -59,10 +59,11 @@ def test_failed_checks_come_first(folder: Path) -> None:
 def test_without_parts_the_whole_time_is_told(folder: Path) -> None:
     run = json.loads((folder / "run.json").read_text())
     run |= {"wall_by_part": None, "wall_seconds": 12.0, "agent_delay_ms": 50.0}
+    run["handover"] = "classic"
     (folder / "run.json").write_text(json.dumps(run))
     text = "\n".join(shown(folder))
     assert "in all 12.0 s" in text
-    assert "agents delayed by 50 ms" in text
+    assert "classic handovers, agents delayed by 50 ms" in text
 
 
 def test_a_folder_with_nothing_in_it_is_told_as_such(tmp_path: Path) -> None:

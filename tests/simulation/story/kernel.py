@@ -97,6 +97,7 @@ class Kernel:
     used: Counter[Spi] = field(default_factory=Counter[Spi])
     refused: list[Entry] = field(default_factory=list[Entry])
     dropped: Counter[str] = field(default_factory=Counter[str])
+    tentative: set[IPv6Address] = field(default_factory=set[IPv6Address])
     _entries: dict[Hashable, Entry] = field(default_factory=dict[Hashable, Entry])
     _policies: list[SecurityPolicy] = field(default_factory=list[SecurityPolicy])
     _addresses: set[IPv6Address] = field(default_factory=set[IPv6Address])
@@ -138,7 +139,7 @@ class Kernel:
         return self._entries.get(entry.identity) == entry
 
     def has_address(self, address: IPv6Address) -> bool:
-        return address in self.fixed or address in self._addresses
+        return address in self.fixed or address in self._addresses - self.tentative
 
     def next_hops(self) -> Iterator[NextHop]:
         return (e for e in self._entries.values() if isinstance(e, NextHop))

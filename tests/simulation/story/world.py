@@ -24,12 +24,12 @@ from mobivpn.host.idleness import ReadUse
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters, interface_identifier
-from mobivpn.host.network import MAIN_TABLE
+from mobivpn.host.network import MAIN_TABLE, Address, DuplicateDetection
 from mobivpn.host.node_databases import BY_HOME_AGENT_MARK, NodeDatabases
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.host.security_gateway import SecurityGateway, TellDetector, TellDetectorOfPair
-from mobivpn.ipsec.databases import difference
+from mobivpn.ipsec.databases import Put, difference
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.ipsec.selector import IPPROTO_MH, Direction
 from mobivpn.mip6 import codec
@@ -60,6 +60,10 @@ DELAY_S = {"wifi1": 0.02, "wifi2": 0.023, "cell": 0.045}
 """One way over an access network."""
 CORE_S = 0.0005
 ROUTER_ANSWERS_S = 0.002
+ADVERTISED_EVERY_S = 1.5
+"""How long a router waits between advertisements that nobody asked for, where nobody asks."""
+OWNER_ANSWERS_S = 0.001
+RETRANS_TIMER_S = 1.0
 LINKLESS_S = 0.05
 """How long a node that moves has no link."""
 PREFIX = {
@@ -180,11 +184,19 @@ class Node(Agent):
 
     def __init__(self, world: "World", me: NodeIdentity) -> None:
         core = MobileNodeHost(
-            NodeDatabases(me, COMPANY, share_of(world.given, "mobile_node", me.name)),
+            NodeDatabases(
+                me,
+                COMPANY,
+                share_of(world.given, "mobile_node", me.name),
+                detection=DuplicateDetection.CLASSIC
+                if world.classic
+                else DuplicateDetection.OPTIMISTIC,
+            ),
             MobileNode(me.external_home_address, world.random.randbytes),
             CorrespondentNode(world.random.randbytes),
             SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
             world.pair_idle_s,
+            solicits=not world.classic,
         )
         super().__init__(world, me.name, core, Kernel())
         self.me = me
@@ -197,8 +209,8 @@ class Node(Agent):
     def address(self) -> IPv6Address:
         return self.me.internal_home_address
 
-    def care_of_address(self, network: str) -> IPv6Address:
-        identifier = interface_identifier(self._hardware_address)
+    def care_of_address(self, network: str, duplicates: int = 0) -> IPv6Address:
+        identifier = interface_identifier(self._hardware_address, duplicates)
         return IPv6Address(int(PREFIX[network].network_address) | identifier)
 
     def detach(self, device: str) -> None:
@@ -212,6 +224,45 @@ class Node(Agent):
         self.attachment += 1
         self.kernel.carriers.add(device)
         self.begin(self.core.link_found(device, self._hardware_address, self.world.now))
+        if self.world.classic:
+            self._hear_advertisements(device, network, self.attachment)
+
+    def _hear_advertisements(self, device: str, network: str, attachment: int) -> None:
+        now = self.world.now
+        next_at = (now // ADVERTISED_EVERY_S + 1) * ADVERTISED_EVERY_S
+
+        def advertised() -> None:
+            if self.attachment == attachment:
+                self._router_answers(device, network)
+                self._hear_advertisements(device, network, attachment)
+
+        self.world.at(next_at, advertised)
+
+    def _carry_out(self, effect: Any) -> None:
+        super()._carry_out(effect)
+        for change in effect.changes if isinstance(effect, Apply) else ():
+            entry = change.entry
+            if isinstance(change, Put) and isinstance(entry, Address):
+                self._detect_duplicate(entry, self.attachment)
+
+    def _detect_duplicate(self, entry: Address, attachment: int) -> None:
+        """Do what Linux does: say at once that somebody objects, later that nobody has."""
+        world, waits = self.world, entry.detection is DuplicateDetection.CLASSIC
+        if entry.detection is DuplicateDetection.NONE:
+            return
+
+        def detected(tell: Callable[..., Iterable[Any]]) -> None:
+            if self.attachment == attachment and self.kernel.holds(entry):
+                self.kernel.tentative.discard(entry.address)
+                self.begin(tell(entry.device, entry.address, world.now))
+
+        if waits:
+            self.kernel.tentative.add(entry.address)
+        if entry.address in world.taken:
+            world.at(world.now + OWNER_ANSWERS_S, lambda: detected(self.core.address_duplicate))
+        else:
+            wait_s = RETRANS_TIMER_S if waits else 0.0
+            world.at(world.now + wait_s, lambda: detected(self.core.address_usable))
 
     def carry_out_other(self, effect: Any) -> None:
         world = self.world
@@ -238,6 +289,7 @@ class Node(Agent):
         protected = self.kernel.protect(packet, mark=mark)
         if protected is None:
             return
+        assert protected.source not in self.kernel.tentative, protected
         way = self.kernel.way_of(protected.source)
         for tunnel in self.kernel.tunnels():
             if way is not None and way.device == tunnel.device:
@@ -405,6 +457,10 @@ class World:
     pair_idle_s: float = 60.0
     pair_lifetime_s: int = 3600
     binding_keys: bool = False
+    classic: bool = False
+    """Nodes wait for advertisements, and for duplicate address detection."""
+    taken: frozenset[IPv6Address] = frozenset()
+    """Addresses that somebody else has on an access network."""
     now: float = 0.0
     records: list[tuple[float, str, Record]] = field(default_factory=list)
     mobility: list[tuple[float, str, SendMobility]] = field(default_factory=list)
@@ -606,7 +662,7 @@ class World:
         for node in self.nodes.values():
             if (
                 network in node.networks.values()
-                and packet.destination == node.care_of_address(network)
+                and packet.destination in PREFIX[network]
                 and node.kernel.has_address(packet.destination)
             ):
                 node.arrive(packet)
