@@ -61,10 +61,6 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             ("[[move]]", "[handovers]\n[[move]]"),
             "handovers: not allowed in an experiment 'walk'",
         ),
-        (
-            ('to = "cell"', f'to = "cell"\n{TWO_MOVES}'),
-            "move 3: at_s 5.2 comes before the end of the overlap of mn1's last move",
-        ),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
@@ -73,8 +69,16 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
     path = tmp_path / "mine.toml"
     path.write_text(GOOD.replace(*change))
     with pytest.raises(ScenarioError, match=rf"mine\.toml: .*{told}") as error:
-        load(str(path), {"handover": "soft"})
+        load(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_a_node_does_not_move_again_within_its_own_overlap(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"{GOOD}\n{TWO_MOVES}")
+    told = "move 3: at_s 5.2 comes before the end of the overlap of mn1's last move"
+    with pytest.raises(ScenarioError, match=told):
+        load(str(path), {"handover": "soft"})
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_that_are():
