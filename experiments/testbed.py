@@ -58,7 +58,7 @@ SETTLE_S = 1.0
 # intervals radvd sends its first ones at fixed distances of 16 s. Classic nodes wait for the next
 # one, so it has to come before their next move. It comes at a random time, but at the same in every
 # run: radvd seeds its generator with the second in which it starts.
-ADVERTISEMENT_INTERVALS_S = {"hard": (1350, 1800), "classic": (1.5, 2)}
+ADVERTISEMENT_INTERVALS_S = {"hard": (1350, 1800), "soft": (1350, 1800), "classic": (1.5, 2)}
 RADVD = """interface {device} {{
   AdvSendAdvert on;
   MinRtrAdvInterval {least_s};

@@ -12,6 +12,13 @@ from experiments.resultset import ResultSet
 from experiments.runner import Options
 
 RUNS = 8
+COARSE = """
+name = "coarse"
+summary = "As the experiment handover, with fewer probes: where none is timed"
+experiment = "handover"
+traffic.probe_interval_ms = 10
+[handovers]
+"""
 ROUND_TRIP_TOLERANCE_MS = 1.0
 """A probe is due every half a millisecond in each direction."""
 
@@ -20,12 +27,14 @@ ROUND_TRIP_TOLERANCE_MS = 1.0
 def handovers(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Any]]:
     """Run the experiment once for each set of options; give its folder and summary."""
     done: dict[tuple[tuple[str, Any], ...], tuple[Path, Any]] = {}
+    coarse = tmp_path_factory.mktemp("scenarios") / "coarse.toml"
+    coarse.write_text(COARSE)
 
-    def run(**options: Any):
-        key = tuple(sorted(options.items()))
+    def run(scenario: str = "handover", **options: Any):
+        key = (("scenario", scenario), *sorted(options.items()))
         if key not in done:
             given = Options(results=tmp_path_factory.mktemp("results"), runs=RUNS, **options)
-            folder = runner.run("handover", given)
+            folder = runner.run(str(coarse) if scenario == "coarse" else scenario, given)
             done[key] = folder, json.loads((folder / "summary.json").read_text())
         return done[key]
 
@@ -65,14 +74,14 @@ def test_keys_given_beforehand_save_the_time_of_return_routability(handovers):
 
 
 def test_soft_handovers_lose_nothing(handovers):
-    _, summary = handovers(handover="soft")
+    _, summary = handovers("coarse", handover="soft")
     assert failed(summary) == []
     assert summary["handovers"]["lost"] == 0
     assert summary["handovers"]["gap_ms"]["worst"] == 0
 
 
 def test_every_handover_ends_direct_although_signalling_gets_lost(handovers):
-    _, summary = handovers(signalling_loss_percent=10.0)
+    _, summary = handovers("coarse", signalling_loss_percent=10.0)
     assert failed(summary) == []
     wrong = next(c for c in summary["checks"] if c["name"] == "bindings wrong at the end")
     assert wrong["value"] == 0
