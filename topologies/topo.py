@@ -274,7 +274,8 @@ def configure(
     for host in net.hosts:
         devices = [str(i) for i in host.intfList() if str(i) != "lo"]
         ip = [
-            *(f"link set {device} address {fixed_mac(device)}" for device in devices),
+            # Down first: a link-local address follows from the hardware address of when it came up.
+            *(f"link set {device} down address {fixed_mac(device)}" for device in devices),
             *(f"link set {device} up" for device in ("lo", *devices)),
             *(f"address add {a} dev {d} nodad" for d, a in addresses.get(host.name, [])),
             *(f"route add {route}" for route in routes.get(host.name, [])),
