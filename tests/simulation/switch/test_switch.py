@@ -311,7 +311,7 @@ def carry_out(world: World, node: object, what: str) -> None:
 @given(
     seed=st.integers(0, 2**32), faults=FAULTS, moves=MOVES, lifetime_s=st.sampled_from([20, 999])
 )
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
     seed: int, faults: Faults, moves: list[tuple[float, object, str]], lifetime_s: int
 ):
