@@ -57,7 +57,11 @@ def start() -> None:
 
 def stop() -> None:
     """End both daemons, the kernel's datapath with them; delete their files."""
+    daemon = _pid("ovs-vswitchd")
     with contextlib.suppress(LabError):
+        # Whoever reaps it waits in a loop until the kernel has dropped its threads from /proc, and
+        # where that is left to idle threads of a clock that stands still, for ever.
+        _do("chrt", "--all-tasks", "--fifo", "--pid", "1", str(daemon))
         _do("ovs-appctl", "--timeout=5", "-t", "ovs-vswitchd", "exit", "--cleanup")
     pids = [pid for name in ("ovs-vswitchd", "ovsdb-server") if (pid := _pid(name)) is not None]
     for pid in pids:
