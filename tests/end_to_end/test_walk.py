@@ -1,58 +1,36 @@
 """The walk as a user runs it: figure 2 between real kernels, and the figures that it must reach."""
 
-import json
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
-from experiments import runner
 from experiments.mobility_messages import messages_in
 from experiments.resultset import ResultSet
-from experiments.runner import Options
 from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
 from mobivpn.mip6 import codec
 from mobivpn.mip6.constants import LIFETIME_UNIT_S
 from mobivpn.mip6.messages import MessageType
+from tests.support.runs import Run, asked
 
-Summary = dict[str, Any]
 SAME_WITHIN_MS = 0.1
 """Two runs with one seed may differ by this much; docs/concepts/repeatability.md says why."""
 
-
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Summary]]:
-    """Run a scenario once for each set of options; give its folder and summary."""
-    done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
-
-    def run(
-        name: str = "walk", handover: str = "hard", agent_delay_ms: float = 0.0, again: int = 0
-    ):
-        key = (name, handover, agent_delay_ms, again)
-        if key not in done:
-            options = Options(
-                agent_delay_ms=agent_delay_ms,
-                handover=handover,
-                results=tmp_path_factory.mktemp("results"),
-            )
-            folder = runner.run(name, options)
-            done[key] = folder, json.loads((folder / "summary.json").read_text())
-        return done[key]
-
-    return run
+WALK = asked("walk")
+SOFT = asked("walk", "--handover", "soft")
+CLASSIC = asked("walk", "--handover", "classic")
+AGAIN = asked("walk", again=1)
+TCP = asked("walk-tcp")
 
 
-def failed(summary: Summary) -> list[Any]:
-    return [check for check in summary["checks"] if not check["passed"]]
-
-
-def test_the_walk_reaches_its_figures(walk):
-    _, summary = walk()
-    assert failed(summary) == []
+@pytest.mark.runs(WALK)
+def test_the_walk_reaches_its_figures(runs: Sequence[Run]):
+    (run,) = runs
+    summary = run.summary
+    assert run.failed == []
     assert summary["verdict"] == "passed"
     assert summary["clear_text_packets_outside"] == 0
     assert summary["lost_by_phase"]["switch_to_direct"] == 0
@@ -63,36 +41,43 @@ def test_the_walk_reaches_its_figures(walk):
     assert all(value is not None for value in summary["rtt_ms"].values())
 
 
-def test_a_handover_takes_little_more_than_its_lower_bound(walk):
-    _, summary = walk()
+@pytest.mark.runs(WALK)
+def test_a_handover_takes_little_more_than_its_lower_bound(runs: Sequence[Run]):
+    (run,) = runs
+    summary = run.summary
     for move in summary["moves"]:
         # The bound knows propagation only; probes come every 5 ms.
         assert move["gap_ms"] <= move["lower_bound_ms"] + 5.5
 
 
-def test_a_classic_handover_waits_for_a_router_and_for_its_address(walk):
-    _, summary = walk(handover="classic")
-    assert failed(summary) == []
+@pytest.mark.runs(CLASSIC)
+def test_a_classic_handover_waits_for_a_router_and_for_its_address(runs: Sequence[Run]):
+    (run,) = runs
+    summary = run.summary
+    assert run.failed == []
     for move in summary["moves"]:
         detection_ms = 0 if move["to"] == "lan" else 1000
         waited_ms = move["gap_ms"] - move["lower_bound_ms"]
         assert detection_ms < waited_ms <= detection_ms + 2000 + 5.5
 
 
-def test_tshark_alone_finds_no_clear_text_either(walk):
-    folder, _ = walk()
+@pytest.mark.runs(WALK)
+def test_tshark_alone_finds_no_clear_text_either(runs: Sequence[Run]):
+    folder = runs[0].folder
     assert set(clear_text_by_tshark(folder).values()) == {0}
 
 
-def test_every_mobility_message_is_faultless_to_tshark_and_by_its_checksum(walk):
-    folder, _ = walk()
+@pytest.mark.runs(WALK)
+def test_every_mobility_message_is_faultless_to_tshark_and_by_its_checksum(runs: Sequence[Run]):
+    folder = runs[0].folder
     opinions = mobility_opinions(folder)
     assert all(opinion.faultless for opinion in opinions.values()), opinions
     assert opinions["mn1"].messages > 0
 
 
-def test_scapy_reads_every_mobility_message_as_we_do_and_makes_the_same_of_it(walk):
-    folder, _ = walk()
+@pytest.mark.runs(WALK)
+def test_scapy_reads_every_mobility_message_as_we_do_and_makes_the_same_of_it(runs: Sequence[Run]):
+    folder = runs[0].folder
     results = ResultSet(folder)
     kinds = set()
     for link in results.links():
@@ -139,17 +124,19 @@ def our_fields(message: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("agent_delay_ms", [1.0, 50.0])
-def test_slow_agents_change_no_verdict(walk, agent_delay_ms: float):
-    _, summary = walk(agent_delay_ms=agent_delay_ms)
-    assert failed(summary) == []
-    assert summary["clear_text_packets_outside"] == 0
-    assert summary["lost_by_phase"]["switch_to_direct"] == 0
+@pytest.mark.runs(asked("walk", "--agent-delay", "1"), asked("walk", "--agent-delay", "50"))
+def test_slow_agents_change_no_verdict(runs: Sequence[Run]):
+    for run in runs:
+        assert run.failed == []
+        assert run.summary["clear_text_packets_outside"] == 0
+        assert run.summary["lost_by_phase"]["switch_to_direct"] == 0
 
 
-def test_a_soft_handover_loses_nothing_and_nobody_waits(walk):
-    _, summary = walk(handover="soft")
-    assert failed(summary) == []
+@pytest.mark.runs(SOFT)
+def test_a_soft_handover_loses_nothing_and_nobody_waits(runs: Sequence[Run]):
+    (run,) = runs
+    summary = run.summary
+    assert run.failed == []
     assert summary["clear_text_packets_outside"] == 0
     assert summary["lost_by_phase"]["handover"] == 0
     handovers = [move for move in summary["moves"] if "lan" not in (move["from"], move["to"])]
@@ -176,16 +163,19 @@ def differing(one: Any, other: Any, key: str = "") -> list[str]:
     return [] if one == other else [f"{key}: {one} {other}"]
 
 
-def test_everybody_gets_the_same_figures(walk):
-    summaries = [dict(walk(again=again)[1]) for again in (0, 1)]
+@pytest.mark.runs(WALK, AGAIN)
+def test_everybody_gets_the_same_figures(runs: Sequence[Run]):
+    summaries = [dict(run.summary) for run in runs]
     for summary in summaries:
         # Of the machine and the checkout, not of the network.
         del summary["wall_seconds"], summary["versions"]
     assert differing(*summaries) == []
 
 
-def test_a_tcp_transfer_goes_on_across_every_switch(walk):
-    _, summary = walk("walk-tcp")
+@pytest.mark.runs(TCP)
+def test_a_tcp_transfer_goes_on_across_every_switch(runs: Sequence[Run]):
+    (run,) = runs
+    summary = run.summary
     stopped = [check for check in summary["checks"] if "transfer" in check["name"]]
     assert len(stopped) == 2
-    assert failed(summary) == []
+    assert run.failed == []

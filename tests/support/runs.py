@@ -1,0 +1,103 @@
+"""Runs for tests to look at: asked for with the command that a user would give, each made once."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vm import places
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`./lab run` with these arguments; `again` tells runs apart that are asked for alike."""
+
+    arguments: tuple[str, ...]
+    again: int = 0
+
+
+def asked(*arguments: str, again: int = 0) -> Asked:
+    """Return a run to ask for."""
+    return Asked(arguments, again)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over."""
+
+    folder: Path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Its summary.json."""
+        summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
+        return summary
+
+    @property
+    def failed(self) -> list[Any]:
+        """The checks that it did not pass."""
+        return [check for check in self.summary["checks"] if not check["passed"]]
+
+
+class Runs:
+    """Makes runs in the background, `at_once` at a time, in the order in which they are wanted."""
+
+    def __init__(self, at_once: int) -> None:
+        self._pool = ThreadPoolExecutor(at_once)
+        self._made: dict[Asked, Future[Run]] = {}
+        self._under_way: set[subprocess.Popen[str]] = set()
+        self._over = False
+
+    def want(self, wanted: Iterable[Asked], results: Path) -> None:
+        """Begin runs, unless they were wanted before."""
+        for one in wanted:
+            if one not in self._made:
+                self._made[one] = self._pool.submit(self._make, one, results)
+
+    def __getitem__(self, one: Asked) -> Run:
+        """Wait for a run; fail the test that looks at it if there is none."""
+        try:
+            return self._made[one].result()
+        except RuntimeError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    def close(self) -> None:
+        """End what is under way: each run cleans up behind itself."""
+        self._over = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in tuple(self._under_way):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        self._pool.shutdown(wait=True)
+
+    def _make(self, one: Asked, results: Path) -> Run:
+        command = [sys.executable, "-m", "experiments.cli", "run", *one.arguments]
+        paths = f"{places.CHECKOUT}:{places.CHECKOUT / 'src'}"
+        process = subprocess.Popen(
+            [*command, "--results", str(results)],
+            cwd=places.CHECKOUT,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._under_way.add(process)
+        if self._over:
+            process.terminate()
+        said, complained = process.communicate()
+        self._under_way.discard(process)
+        if not said.strip():
+            raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{complained}")
+        # Where the verdict is "failed", the test that looks at it says why.
+        return Run(Path(said.strip().splitlines()[-1]))
