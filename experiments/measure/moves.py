@@ -82,16 +82,16 @@ def _window(
 def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: Timeline) -> None:
     """Give each leg that was under way in a window to that move (its index and its phase).
 
-    `legs` are of one direction, in the order of sending. A lost one counts as under way for as long
-    as the last one before it that arrived. A window lasts until link down at least, and without an
-    arrival until the node's next move.
+    `legs` are of one direction, in the order of sending. A lost one counts as under way from when
+    it was seen to leave, for as long as the last one before it that arrived. A window lasts until
+    link down at least, and without an arrival until the node's next move.
     """
     transit_ns = 0
     over = 0
     for leg in legs:
         if leg.transit_ns is not None:
             transit_ns = leg.transit_ns
-        ends_ns = leg.arrived_ns if leg.arrived_ns is not None else leg.sent_ns + transit_ns
+        ends_ns = leg.arrived_ns or max(leg.sent_ns, leg.left_ns or 0) + transit_ns
         for index in range(over, len(windows)):
             window = next((w for w in windows[index] if w.source == leg.source), None)
             if window is None:

@@ -54,6 +54,9 @@ class Runs:
 
     def __init__(self, at_once: int) -> None:
         self._pool = ThreadPoolExecutor(at_once)
+        # As it is now: tests change it while runs are under way.
+        paths = f"{places.CHECKOUT}:{places.CHECKOUT / 'src'}"
+        self._environment = {**os.environ, "PYTHONPATH": paths}
         self._made: dict[Asked, Future[Run]] = {}
         self._under_way: set[subprocess.Popen[str]] = set()
         self._over = False
@@ -82,11 +85,10 @@ class Runs:
 
     def _make(self, one: Asked, results: Path) -> Run:
         command = [sys.executable, "-m", "experiments.cli", "run", *one.arguments]
-        paths = f"{places.CHECKOUT}:{places.CHECKOUT / 'src'}"
         process = subprocess.Popen(
             [*command, "--results", str(results)],
             cwd=places.CHECKOUT,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -50,3 +50,16 @@ def test_what_is_lost_before_the_old_link_goes_belongs_to_the_handover() -> None
     windows = windows_of(Traffic({"mn1": [Probe(leg) for leg in legs]}), timeline, PAIR)
     assign_to_moves(legs, windows, timeline)
     assert [leg.move for leg in legs] == [None, 0, 0, None]
+
+
+def test_what_a_busy_host_sends_late_into_a_link_that_is_gone_belongs_to_the_handover() -> None:
+    told = ((0, "link_up", "wifi1"), (600, "link_down", "wifi1"), (620, "link_up", "cell"))
+    timeline = read_timeline(
+        [Event(t * MS, "mn1", event, None, {"network": n}) for t, event, n in told],
+        frozenset({"wifi1", "cell"}),
+    )
+    late = Leg("mn2", "mn1", PROBE, 1, 599 * MS, left_ns=601 * MS, left_by="wifi1")
+    early = Leg("mn2", "mn1", PROBE, 0, 500 * MS, left_ns=500 * MS, arrived_ns=500 * MS)
+    traffic = Traffic({"mn2": [Probe(early), Probe(late)]})
+    assign_to_moves([early, late], windows_of(traffic, timeline, PAIR), timeline)
+    assert [early.move, late.move] == [None, 0]
