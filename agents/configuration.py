@@ -13,6 +13,7 @@ from mobivpn.host.associations import Associations, Purpose
 from mobivpn.host.plan import Company
 from mobivpn.ipsec.minting import SaPair
 from mobivpn.ipsec.sa import Spi
+from mobivpn.variants import USUAL, Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Configuration:
     pair_idle_s: float = 60.0
     binding_keys: bool = False
     classic: bool = False
+    variants: Variants = USUAL
 
     @property
     def given(self) -> Associations:

@@ -10,6 +10,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.errors import ResultError
+from mobivpn.variants import Variants
 from vm import doctor as examination
 from vm import lease, packages, places, signals
 from vm.clock import Clock
@@ -117,7 +119,22 @@ def _lab_options(command: Any) -> Any:
         ),
     ):
         command = option(command)
+    for variant in reversed(fields(Variants)):
+        kind = type(variant.default)
+        command = click.option(
+            f"--{variant.name.replace('_', '-')}",
+            type=_Member(kind),
+            help=f"{(kind.__doc__ or '').partition(' (')[0].rstrip('.')}.  "
+            f"[default: the scenario's, {variant.default.value}]",
+        )(command)
     return command
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Gather the variants among a command's options."""
+    names = {variant.name for variant in fields(Variants)}
+    chosen = {name: given.pop(name) for name in tuple(given) if name in names}
+    return {**given, "variants": {name: one for name, one in chosen.items() if one is not None}}
 
 
 @click.group(
@@ -158,7 +175,7 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     from experiments import runner
 
     progress = Progress()
-    given = runner.Options(results=results or runner.RESULTS, **options)
+    given = runner.Options(results=results or runner.RESULTS, **_options(options))
     runner.load(scenario, given)
     _need_packages(given.machine, progress)
     line = (lambda text: click.echo(text, err=True)) if verbose else (lambda text: None)
@@ -187,7 +204,7 @@ def shell(scenario: str, **options: Any) -> None:
     from experiments import runner
 
     progress = Progress()
-    given = runner.Options(**options)
+    given = runner.Options(**_options(options))
     runner.load(scenario, given)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LabError("a prompt needs a terminal: run ./lab shell on one")

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "schema": SCHEMA,
         "experiment": scenario.experiment,
         "scenario": scenario.model_dump(mode="json"),
-        "embodiment": scenario.embodiment,
+        "embodiment": int(scenario.embodiment.value),
+        "variants": {name: choice.value for name, choice in asdict(scenario.variants).items()},
         "clock": spec["clock"],
         "machine": spec["machine"],
         "seed": scenario.seed,

@@ -17,9 +17,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Options:
     signalling_loss_percent: float | None = None
     runs: int | None = None
     handover: str | None = None
+    variants: Mapping[str, Enum] = field(default_factory=dict[str, Enum])
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
@@ -148,6 +150,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
         "handovers": None if options.runs is None else {"runs": options.runs},
         "handover": options.handover,
         "limit_s": options.limit_s,
+        **{name: choice.value for name, choice in options.variants.items()},
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     return scenarios.load(name_or_path, overrides)

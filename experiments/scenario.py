@@ -1,10 +1,23 @@
 """Scenarios: what happens in a run, written as TOML and checked before anything boots."""
 
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mobivpn.variants import (
+    Embodiment,
+    GatewayBinding,
+    InsideAuthentication,
+    KeyScheme,
+    Notice,
+    Trigger,
+    Variants,
+    VcmAssociation,
+    VcmPlace,
+)
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -106,7 +119,14 @@ class Scenario(_Model):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     summary: str
     experiment: Literal["walk", "handover"] = "walk"
-    embodiment: Literal[1] = 1
+    embodiment: Annotated[Embodiment, BeforeValidator(str)] = Embodiment.PRIVATE
+    sg_binding: GatewayBinding = GatewayBinding.YES
+    vcm_sa: VcmAssociation = VcmAssociation.NESTED
+    vcm_at: VcmPlace = VcmPlace.OWN
+    keys: KeyScheme = KeyScheme.SEPARATE
+    trigger: Trigger = Trigger.BOTH
+    notice: Notice = Notice.SEPARATE
+    inside_auth: InsideAuthentication = InsideAuthentication.NONE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
     handover: Literal["hard", "soft", "classic"] = "hard"
@@ -150,6 +170,11 @@ class Scenario(_Model):
                 free_at[move.node] = move.at_s + move.overlap_ms / 1000
             at[move.node], last = move.to, move.at_s
         return self
+
+    @property
+    def variants(self) -> Variants:
+        """Which of the seed's systems this is."""
+        return Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
 
     def is_soft(self, origin: str, target: str) -> bool:
         """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never."""

@@ -225,6 +225,7 @@ class Testbed:
                     agent_delay_ms=self.scenario.agent_delay_ms,
                     binding_keys=self.scenario.binding_auth == "static",
                     classic=self.scenario.handover == "classic",
+                    variants=self.scenario.variants,
                     devices=DEVICES.get(name, {}),
                     outside_router=PLAN.gateway_router,
                     gateway_socket=str(self._scratch / "gateway.socket"),

@@ -1,10 +1,13 @@
 """Scenario files: a mistake is told in one line, with the key and what is allowed."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from experiments.scenario import SCENARIOS, ScenarioError, load
+from mobivpn.variants import USUAL, Variants
+from vm import places
 
 GOOD = """
 name = "mine"
@@ -125,3 +128,15 @@ def test_only_a_change_of_the_access_network_is_soft(tmp_path: Path):
         assert scenario.is_soft("wifi1", "cell") is expected
         assert not scenario.is_soft("lan", "cell")
         assert not scenario.is_soft("cell", "lan")
+
+
+@pytest.mark.parametrize("variant", [field.name for field in fields(Variants)])
+def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
+    kind = type(getattr(USUAL, variant))
+    reference = (places.CHECKOUT / "docs/reference/scenario.md").read_text(encoding="utf-8")
+    row = next(line for line in reference.splitlines() if line.startswith(f"| `{variant}` |"))
+    for choice in kind:
+        assert getattr(load("walk", {variant: choice.value}).variants, variant) is choice
+        assert f"`{choice.value}`" in row
+    with pytest.raises(ScenarioError, match=variant):
+        load("walk", {variant: "moon"})

@@ -1,0 +1,79 @@
+"""The seed describes more than one system: which of its variants a network runs.
+
+Every option has one enumeration here; its values are what a scenario says and a command line takes.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Embodiment(Enum):
+    """Which addresses the VPN uses inside (seed: "Embodiment 1", "Embodiment 2")."""
+
+    PRIVATE = "1"
+    """Private ones, and a home address of a node for inside and one for outside."""
+
+
+class GatewayBinding(Enum):
+    """Whether a node outside tells sg its care-of address (seed: "If necessary")."""
+
+    YES = "yes"
+
+
+class VcmAssociation(Enum):
+    """How the MN-VCM association travels while its node is outside."""
+
+    NESTED = "nested"
+    """Inside the MN-SG association."""
+
+
+class VcmPlace(Enum):
+    """Which host is the VPN connectivity manager."""
+
+    OWN = "vcm"
+    """One of its own."""
+
+
+class KeyScheme(Enum):
+    """Where the secrets of a direct pair come from (seed: "General")."""
+
+    SEPARATE = "separate"
+    """The VCM draws a key for each direction."""
+
+
+class Trigger(Enum):
+    """What makes the gateway tell the VCM of a session."""
+
+    BOTH = "both"
+    """One that exists when its second node leaves, and one that begins after that."""
+
+
+class Notice(Enum):
+    """How 202 tells of a node and of its session."""
+
+    SEPARATE = "separate"
+    """Each in a message of its own."""
+
+
+class InsideAuthentication(Enum):
+    """What a node asks of a router before it believes to be inside."""
+
+    NONE = "none"
+    """The company's prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """One choice of each."""
+
+    embodiment: Embodiment = Embodiment.PRIVATE
+    sg_binding: GatewayBinding = GatewayBinding.YES
+    vcm_sa: VcmAssociation = VcmAssociation.NESTED
+    vcm_at: VcmPlace = VcmPlace.OWN
+    keys: KeyScheme = KeyScheme.SEPARATE
+    trigger: Trigger = Trigger.BOTH
+    notice: Notice = Notice.SEPARATE
+    inside_auth: InsideAuthentication = InsideAuthentication.NONE
+
+
+USUAL = Variants()
