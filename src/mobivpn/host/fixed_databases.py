@@ -6,6 +6,7 @@ Functions of the bindings that stand, like `mobivpn.host.node_databases` for the
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from zlib import crc32
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.mtu import inner_mtu
@@ -106,6 +107,11 @@ def bound_correspondent(
     )
 
 
+def tunnel_name(node: NodeIdentity, care_of_address: IPv6Address) -> str:
+    """Return the name of the home agent's tunnel to a node at one care-of address."""
+    return f"to-{node.name}-{crc32(care_of_address.packed) >> 8:06x}"
+
+
 def both(pair: SaPair) -> tuple[SecurityAssociation, SecurityAssociation]:
     """Return the two associations of a pair."""
     return pair.forward, pair.backward
@@ -120,8 +126,16 @@ class HomeAgentDatabases:
     home_device: str
     link_mtu: int = 1500
 
-    def at(self, bindings: Mapping[str, IPv6Address]) -> Databases:
-        """Return the databases for care-of addresses by node name."""
+    def at(
+        self,
+        bindings: Mapping[str, IPv6Address],
+        former: Iterable[tuple[str, IPv6Address]] = (),
+    ) -> Databases:
+        """Return the databases for care-of addresses by node name.
+
+        From `former` ones of bound nodes, packets may still be under way (docs/adr/0014).
+        """
+        former = tuple(former)
         own = self.company.home_agent
         entries: list[Entry] = [
             ANY_HOME_ADDRESS_OPTION,
@@ -134,6 +148,9 @@ class HomeAgentDatabases:
             entries += registration_policies(own, home, reqid, away=True)
             if node.name in bindings:
                 entries += self._bound(node, bindings[node.name])
+                for name, care_of_address in former:
+                    if name == node.name:
+                        entries += self._tunnel(node, care_of_address)
         return databases(entries)
 
     def _bound(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
@@ -165,13 +182,17 @@ class HomeAgentDatabases:
             precedence=Precedence.MOBILITY,
             templates=(EspTemplate(ANY, own, Mode.TUNNEL, reqid, optional=True),),
         )
-        device = f"to-{node.name}"
-        yield Tunnel(device, own, care_of_address, self.link_mtu - 40)
-        yield Route(host(home), device=device)
-        # RFC 6275 10.4.5: what comes out of a node's tunnel comes from its home address.
-        yield Rule(MAIN_TABLE, preference=90, source=host(home), incoming_device=device)
-        yield Rule(NOWHERE_TABLE, preference=91, incoming_device=device)
+        yield from self._tunnel(node, care_of_address)
+        yield Route(host(home), device=tunnel_name(node, care_of_address))
         yield NeighbourProxy(home, self.home_device)
+
+    def _tunnel(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
+        device = tunnel_name(node, care_of_address)
+        yield Tunnel(device, self.company.home_agent, care_of_address, self.link_mtu - 40)
+        # RFC 6275 10.4.5: what comes out of a node's tunnel comes from its home address.
+        home = host(node.external_home_address)
+        yield Rule(MAIN_TABLE, preference=90, source=home, incoming_device=device)
+        yield Rule(NOWHERE_TABLE, preference=91, incoming_device=device)
 
 
 @dataclass(frozen=True, slots=True)

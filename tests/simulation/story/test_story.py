@@ -267,6 +267,25 @@ def test_a_soft_handover_loses_nothing(binding_keys: bool, agent_delay_s: float)
     assert lost_since(world, moved_at) == []
 
 
+@pytest.mark.parametrize("begins_after_s", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
+def test_a_soft_handover_while_traffic_goes_through_the_home_agents_loses_nothing(
+    begins_after_s: float,
+):
+    world = World()
+    move(talking(world, every_s=0.005), MN2, "cell")
+    left_at = world.now
+    world.move(MN1, "wifi1")
+    while not world.events("outbound_switched"):
+        world.run_until(world.now + 0.01)
+    since = world.now
+    world.run_until(since + begins_after_s)
+    world.move_softly(MN2, "wifi2")
+    world.run_until(since + SETTLED_S)
+    assert lost_since(world, since) == []
+    assert "ha" in world.paths(left_at)
+    assert calm_paths(world) == {""}
+
+
 def test_soft_handovers_of_both_ends_at_once_lose_nothing():
     world = World()
     left_at = both_outside(world)

@@ -5,6 +5,7 @@ That they do the right thing with what should come is what tests/simulation/stor
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from mobivpn.host.associations import share_of
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases, RouterDatabases
 from mobivpn.host.gateway_databases import GatewayDatabases
-from mobivpn.host.home_agent import HomeAgentHost
+from mobivpn.host.home_agent import FORMER_FOR_S, HomeAgentHost
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.mobile_node import MobileNodeHost
-from mobivpn.host.network import NeighbourProxy
+from mobivpn.host.network import NeighbourProxy, Tunnel
 from mobivpn.host.node_databases import NodeDatabases
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import SaEndpoint
@@ -36,7 +37,7 @@ from tests.support.company import COMPANY, MN1, MN2, DifferentBytes, association
 
 GIVEN = associations()
 STRANGER = NodeIdentity("x", IPv6Address("fd00:10::99"), IPv6Address("2001:db8:ee::99"))
-CARE_OF = IPv6Address("2001:db8:1::d1")
+CARE_OF, ELSEWHERE = IPv6Address("2001:db8:1::d1"), IPv6Address("2001:db8:2::d1")
 
 
 def mobile_node() -> MobileNodeHost:
@@ -145,6 +146,42 @@ def test_the_home_agent_stands_in_for_a_node_until_that_is_at_home_again():
     effects = host.mobility_received(data, home, COMPANY.home_agent, None, 1.0)
     assert proxies(effects) == [Remove(proxy)]
     assert kinds(effects) == [Apply, Record, SendMobility]
+
+
+def tunnels(effects: Sequence[object]) -> list[tuple[type, IPv6Address]]:
+    changes = [
+        change for effect in effects if isinstance(effect, Apply) for change in effect.changes
+    ]
+    return [(type(c), c.entry.remote) for c in changes if isinstance(c.entry, Tunnel)]
+
+
+def test_the_tunnel_from_a_former_address_stands_a_while_unless_the_node_is_there_again():
+    host, home = home_agent(), MN1.external_home_address
+    sequence = count(1)
+
+    def moved(care_of_address: IPv6Address, now: float) -> list[tuple[type, IPv6Address]]:
+        update = BindingUpdate(next(sequence), 600, home_registration=True)
+        data = codec.encode(update, home, COMPANY.home_agent)
+        return tunnels(host.mobility_received(data, home, COMPANY.home_agent, care_of_address, now))
+
+    assert moved(CARE_OF, 0.0) == [(Put, CARE_OF)]
+    assert moved(ELSEWHERE, 1.0) == [(Put, ELSEWHERE)]
+    assert moved(ELSEWHERE, 2.0) == []
+    assert moved(CARE_OF, 3.0) == []
+    assert tunnels(host.timer_expired(1.0 + FORMER_FOR_S)) == []
+    assert host.deadline == 3.0 + FORMER_FOR_S
+    assert tunnels(host.timer_expired(host.deadline)) == [(Remove, ELSEWHERE)]
+
+
+def test_no_tunnel_outlives_its_binding():
+    host, home = home_agent(), MN1.external_home_address
+    for number, (care_of_address, lifetime_s) in enumerate(
+        ((CARE_OF, 600), (ELSEWHERE, 600), (ELSEWHERE, 0)), 1
+    ):
+        update = BindingUpdate(number, lifetime_s, home_registration=True)
+        data = codec.encode(update, home, COMPANY.home_agent)
+        effects = host.mobility_received(data, home, COMPANY.home_agent, care_of_address, 0.0)
+    assert tunnels(effects) == [(Remove, ELSEWHERE), (Remove, CARE_OF)]
 
 
 def test_a_neighbour_that_claims_a_registered_address_takes_the_binding_from_the_kernel():
