@@ -165,6 +165,31 @@ def test_with_bindings_a_direct_pair_goes_from_care_of_to_care_of_address(plain:
     }
 
 
+def test_unprotected_data_between_bound_nodes_goes_from_care_of_to_care_of_address(
+    plain: Plain, tmp_path
+):
+    plain.leave(bound=True)
+    for me, peer in ((MN1, MN2), (MN2, MN1)):
+        home = peer.external_home_address
+        bindings = Bindings(optimised=frozenset({SG, home}), peers=((home, CARE_OF[peer.name]),))
+        plain.put(me.name, plain.node[me.name].at(outside(me.name), bindings))
+    with Watch(tmp_path) as watch:
+        assert ping("mn1", MN1.external_home_address, MN2.external_home_address), dropped()
+    assert {(s, d) for s, d, _ in watch.packets()} == {
+        (str(CARE_OF["mn1"]), str(CARE_OF["mn2"])),
+        (str(CARE_OF["mn2"]), str(CARE_OF["mn1"])),
+    }
+
+
+def test_unprotected_data_of_the_gateway_goes_to_the_care_of_address(plain: Plain, tmp_path):
+    plain.leave(bound=True)
+    with Watch(tmp_path) as watch:
+        assert ping("sg", SG, MN1.external_home_address), dropped()
+    ends = {(s, d) for s, d, _ in watch.packets()}
+    assert (str(SG), str(CARE_OF["mn1"])) in ends
+    assert (str(HA), str(CARE_OF["mn1"])) not in ends
+
+
 @pytest.mark.parametrize("away", [True, False])
 def test_a_detached_node_sends_nothing_and_takes_nothing_in_clear(
     plain: Plain, tmp_path, away: bool

@@ -22,6 +22,7 @@ from mobivpn.ipsec.policy import (
     Precedence,
     RoutingHeaderTemplate,
     SecurityPolicy,
+    Template,
 )
 from mobivpn.ipsec.route_optimisation import (
     ANY_HOME_ADDRESS_OPTION,
@@ -92,10 +93,11 @@ def registration_policies(
 def bound_correspondent(
     own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
 ) -> Iterator[Entry]:
-    """Yield what admits unprotected data from a care-of address that is bound, and no other.
+    """Yield a binding, and what admits unprotected data from its care-of address, and no other.
 
     RFC 6275 section 9.3.1. Under ESP, data is taken from any: the association vouches for it.
     """
+    yield RouteOptimisation(Extension.ROUTING_HEADER, own, peer, care_of_address)
     yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, peer, own, care_of_address)
     yield SecurityPolicy(
         name=f"bound/{peer}/in",
@@ -104,6 +106,24 @@ def bound_correspondent(
         action=PolicyAction.PROTECT,
         precedence=Precedence.VPN,
         templates=(HomeAddressTemplate(peer, own), RoutingHeaderTemplate(ANY, own)),
+    )
+
+
+def routing_header_of_data(
+    own: IPv6Address, peer: IPv6Address, *more: Template
+) -> Iterator[SecurityPolicy]:
+    """Yield what puts a routing header into unprotected data to a bound peer, and `more`.
+
+    RFC 6275 section 9.3.2. Not at a home agent: it tunnels (section 10.4.2), and on the home link
+    a neighbour advertisement to a node that is just back would go to where it was.
+    """
+    yield SecurityPolicy(
+        name=f"bound/{peer}/out",
+        direction=Direction.OUTBOUND,
+        selector=TrafficSelector(host(own), host(peer)),
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.UNPROTECTED,
+        templates=(RoutingHeaderTemplate(own, peer), *more),
     )
 
 
@@ -161,7 +181,6 @@ class HomeAgentDatabases:
                 self.associations[Purpose.NODE_HOME_AGENT_TUNNEL, node.name], care_of_address
             )
         )
-        yield RouteOptimisation(Extension.ROUTING_HEADER, own, home, care_of_address)
         yield from bound_correspondent(own, home, care_of_address)
         yield SecurityPolicy(
             name=f"{node.name}/home_test",

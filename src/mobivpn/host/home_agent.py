@@ -7,6 +7,7 @@ from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.effects import (
     AnnounceInterception,
     BindingChanged,
@@ -58,15 +59,9 @@ class HomeAgentHost:
             given = self._agent.message_received(message, source, destination, now, care_of_address)
         return [*self._carry_on(given, now), *self._input.drops(now)]
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> list[Effect]:
+    def home_address_refused(self, option: RefusedOption, now: float) -> list[Effect]:
         """The kernel did not take data with a home address option."""
-        given = self._agent.home_address_refused(home_address, care_of_address, own_address, now)
+        given = self._agent.home_address_refused(option, now)
         return [*self._carry_on(given, now), *self._input.drops(now)]
 
     def address_claimed(self, address: IPv6Address, now: float) -> list[Effect]:

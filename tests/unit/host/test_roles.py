@@ -24,6 +24,7 @@ from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.host.security_gateway import SecurityGateway, TellDetectorOfPair
 from mobivpn.ipsec.databases import Put, Remove
 from mobivpn.mip6 import codec
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import DetectDuplicate, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
@@ -40,12 +41,12 @@ STRANGER = NodeIdentity("x", IPv6Address("fd00:10::99"), IPv6Address("2001:db8:e
 CARE_OF, ELSEWHERE = IPv6Address("2001:db8:1::d1"), IPv6Address("2001:db8:2::d1")
 
 
-def mobile_node() -> MobileNodeHost:
+def mobile_node(me: NodeIdentity = MN1) -> MobileNodeHost:
     return MobileNodeHost(
-        NodeDatabases(MN1, COMPANY, share_of(GIVEN, "mobile_node", "mn1")),
-        MobileNode(MN1.external_home_address, DifferentBytes()),
+        NodeDatabases(me, COMPANY, share_of(GIVEN, "mobile_node", me.name)),
+        MobileNode(me.external_home_address, DifferentBytes()),
         CorrespondentNode(DifferentBytes()),
-        SaEndpoint(MN1, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
+        SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
     )
 
 
@@ -64,7 +65,7 @@ def security_gateway() -> SecurityGateway:
         GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1")),
         CorrespondentNode(
             DifferentBytes(),
-            protected={STRANGER.external_home_address, MN1.external_home_address},
+            protected={node.external_home_address for node in (STRANGER, MN1, MN2)},
         ),
         SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
     )
@@ -169,12 +170,14 @@ def test_the_tunnel_from_a_former_address_stands_a_while_unless_the_node_is_ther
     assert moved(ELSEWHERE, 2.0) == []
     assert moved(CARE_OF, 3.0) == []
     assert tunnels(host.timer_expired(1.0 + FORMER_FOR_S)) == []
-    assert host.deadline == 3.0 + FORMER_FOR_S
-    assert tunnels(host.timer_expired(host.deadline)) == [(Remove, ELSEWHERE)]
+    over_at = 3.0 + FORMER_FOR_S
+    assert host.deadline == over_at
+    assert tunnels(host.timer_expired(over_at)) == [(Remove, ELSEWHERE)]
 
 
 def test_no_tunnel_outlives_its_binding():
     host, home = home_agent(), MN1.external_home_address
+    effects: Sequence[object] = ()
     for number, (care_of_address, lifetime_s) in enumerate(
         ((CARE_OF, 600), (ELSEWHERE, 600), (ELSEWHERE, 0)), 1
     ):
@@ -197,7 +200,9 @@ def test_a_neighbour_that_claims_a_registered_address_takes_the_binding_from_the
 def test_a_home_address_option_without_a_binding_is_answered_by_an_error(make: Any):
     host = make()
     own = COMPANY.security_gateway
-    (sent,) = host.home_address_refused(STRANGER.external_home_address, CARE_OF, own, 0.0)
+    (sent,) = host.home_address_refused(
+        RefusedOption(STRANGER.external_home_address, CARE_OF, own), 0.0
+    )
     error = BindingError(ErrorStatus.UNKNOWN_BINDING, STRANGER.external_home_address)
     assert sent == SendMobility(own, CARE_OF, error)
 
