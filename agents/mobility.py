@@ -10,6 +10,7 @@ from agents.mobility_socket import MobilitySocket
 from agents.refused_options import RefusedOptions
 from mobivpn.host.node_databases import BY_HOME_AGENT_MARK
 from mobivpn.mip6 import codec
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.effects import SendMobility
 from mobivpn.mip6.messages import BindingUpdate
 
@@ -28,13 +29,7 @@ class MobilityCore(Protocol):
         now: float,
     ) -> Iterable[Any]: ...
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> Iterable[Any]: ...
+    def home_address_refused(self, option: RefusedOption, now: float) -> Iterable[Any]: ...
 
 
 def speak_mobility(driver: Driver, core: MobilityCore) -> None:
@@ -68,11 +63,7 @@ def speak_mobility(driver: Driver, core: MobilityCore) -> None:
 
     def refused(now: float) -> Iterable[Any]:
         return [
-            effect
-            for option in options.read()
-            for effect in core.home_address_refused(
-                option.home_address, option.care_of_address, option.own_address, now
-            )
+            effect for option in options.read() for effect in core.home_address_refused(option, now)
         ]
 
     driver.on_effect(SendMobility, send)

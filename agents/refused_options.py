@@ -7,8 +7,9 @@ that listen. The answer (RFC 6275 section 9.3.3) is the core's.
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+from mobivpn.mip6.binding_errors import RefusedOption
 
 NETLINK_XFRM = 6
 XFRMNLGRP_REPORT = 6
@@ -18,15 +19,6 @@ HEADER = struct.Struct("=IHHII")
 REPORT = struct.Struct("=B3x16s16s24x")
 """Protocol, then the selector: destination, source, and what is of no interest here."""
 ATTRIBUTE = struct.Struct("=HH")
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedOption:
-    """A packet in the name of `home_address` came from `care_of_address` and was dropped."""
-
-    home_address: IPv6Address
-    care_of_address: IPv6Address
-    own_address: IPv6Address
 
 
 def decode(data: bytes) -> Iterator[RefusedOption]:

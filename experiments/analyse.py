@@ -173,11 +173,14 @@ def _handovers(walk: Walk) -> dict[str, Any] | None:
 
 
 def _gaps_over_bounds(results: Sequence[MoveResult]) -> list[float]:
-    """Return the gaps of direct handovers over their bounds, in each direction."""
+    """Return the gaps of direct handovers over their bounds, in each direction.
+
+    Where the peer moved as well the bound holds, but more has to be done (docs/schema.md).
+    """
     return [
         ratio
         for result in results
-        if result.direct and result.steps is not None
+        if result.direct and result.alone and result.steps is not None
         for ratio in result.gaps_over_bounds
         if ratio is not None
     ]

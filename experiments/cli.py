@@ -6,7 +6,6 @@ output; all that is said on the way goes to standard error.
 """
 
 import os
-import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -232,9 +231,8 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
     os.chdir(places.CHECKOUT)
     import pytest
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # pytest takes its own exception as an order to end, any other as a fault in itself.
-        signal.signal(number, lambda number, _: pytest.exit("terminated", 128 + number))
+    from vm.termination import Termination
+
     options = ["-p", "vm.pytest_lab"]
     if not os.access(places.CHECKOUT, os.W_OK):
         # A checkout that this user cannot write to has no place for what they keep between runs.
@@ -245,7 +243,9 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
         # A part of the tests need not reach every branch of the core; the whole has to.
         options += ["--cov=mobivpn", "--cov-branch", "--cov-fail-under=100"]
         options += ["--cov-report=term-missing:skip-covered"]
-    sys.exit(int(pytest.main([*options, *arguments])))
+    termination = Termination()
+    code = pytest.main([*options, *arguments], plugins=[termination])
+    sys.exit(termination.exit_code(int(code)))
 
 
 @lab.command("list")

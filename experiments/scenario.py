@@ -5,7 +5,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from mobivpn.variants import (
     Embodiment,
@@ -24,7 +32,19 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell"]
 Attach = Literal["replug", "new"]
-GapMs = Annotated[float, Field(ge=0, le=60_000)]
+SHORTEST_GAP_MS = 1.0
+
+
+def _long_enough(gap_ms: float) -> float:
+    if gap_ms < SHORTEST_GAP_MS:
+        raise ValueError(
+            f"{SHORTEST_GAP_MS:g} at least: for a moment the switch goes on as if the port were "
+            f"where it was, so that the old network's router would answer"
+        )
+    return gap_ms
+
+
+GapMs = Annotated[float, Field(le=60_000), AfterValidator(_long_enough)]
 OverlapMs = Annotated[float, Field(ge=0, le=60_000)]
 
 
@@ -161,13 +181,14 @@ class Scenario(_Model):
                 raise ValueError(f"move {number}: {move.node} is on {move.to} already")
             if self.duration_s is not None and move.at_s >= self.duration_s:
                 raise ValueError(f"move {number}: at_s is not before duration_s {self.duration_s}")
-            if move.at_s < free_at.get(move.node, 0.0):
+            if move.at_s <= free_at.get(move.node, 0.0):
                 raise ValueError(
-                    f"move {number}: at_s {move.at_s} comes before the end of the overlap of "
-                    f"{move.node}'s last move"
+                    f"move {number}: at_s {move.at_s} is not after the end of {move.node}'s last "
+                    f"move"
                 )
-            if self.is_soft(at[move.node], move.to):
-                free_at[move.node] = move.at_s + move.overlap_ms / 1000
+            soft = self.is_soft(at[move.node], move.to)
+            lasts_ms = move.overlap_ms if soft else move.gap_ms
+            free_at[move.node] = move.at_s + lasts_ms / 1000
             at[move.node], last = move.to, move.at_s
         return self
 

@@ -28,24 +28,33 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
 
 
 def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
-    """Return what is to be done when: the moves, and the ends of soft handovers' overlaps."""
+    """Return what is to be done when.
+
+    Nodes that move in the same instant are unplugged one right after the other: each kind of step
+    is done for all of them before the next.
+    """
     at: dict[str, str] = {}
-    steps: list[tuple[float, Callable[[], None]]] = []
+    attachment = testbed.attachment
+    steps: list[tuple[float, int, Callable[[], None]]] = []
     for number, move in enumerate(testbed.scenario.move, 1):
         soft = testbed.scenario.is_soft(at.get(move.node, LAN), move.to)
         at[move.node] = move.to
-        steps.append((move.at_s, partial(_move, testbed, number, move, soft=soft)))
+        node, to, begin_s = move.node, move.to, move.at_s
+        steps.append((begin_s, 0, partial(_announce, testbed, number, move)))
         if soft:
-            end = partial(testbed.attachment.end_overlap, move.node, move.to)
-            steps.append((move.at_s + move.overlap_ms / 1000, end))
-    return sorted(steps, key=lambda step: step[0])
+            end_s = begin_s + move.overlap_ms / 1000
+            steps.append((begin_s, 1, partial(attachment.plug_second, node, to)))
+            steps.append((begin_s, 2, partial(attachment.connect_second, node, to)))
+            steps.append((end_s, 3, partial(attachment.end_overlap, node, to)))
+        else:
+            end_s = begin_s + move.gap_ms / 1000
+            steps.append((begin_s, 1, partial(attachment.unplug, node, move.attach)))
+            steps.append((begin_s, 2, partial(attachment.plug, node, to)))
+            steps.append((end_s, 3, partial(attachment.connect, node, to, move.gap_ms)))
+    return [(at_s, step) for at_s, _, step in sorted(steps, key=lambda step: step[:2])]
 
 
-def _move(testbed: Testbed, number: int, move: Move, *, soft: bool) -> None:
+def _announce(testbed: Testbed, number: int, move: Move) -> None:
     testbed.check()
     testbed.dump_databases(f"before-move-{number}")
     testbed.record("walk_step", move.node, number=number, to=move.to)
-    if soft:
-        testbed.attachment.begin_overlap(move.node, move.to)
-    else:
-        testbed.attachment.move(move.node, move.to, move.gap_ms, move.attach)

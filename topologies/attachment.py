@@ -49,6 +49,9 @@ class Attachment:
         self._made: dict[str, int] = {}
         self._cable: dict[str, int] = {}
         self._spare: dict[str, int] = {}
+        self._down: dict[str, float] = {}
+        self._before: dict[str, str] = {}
+        """When a node's link went, and the far end that it had: of the last move."""
         self._gone: list[str] = []
 
     def begin(self, node: str) -> None:
@@ -75,37 +78,56 @@ class Attachment:
         The node's kernel has seen the loss of the link when the next one comes, whatever the gap:
         the kernel's own removal of routes (docs/adr/0002) rests on that.
         """
-        host = self._net.get(node)
+        self.unplug(node, how)
+        self.plug(node, network)
+        self.connect(node, network, gap_ms)
+
+    def unplug(self, node: str, how: str = "replug") -> None:
+        """Take a node's link away: the first step of a move, which `plug` and `connect` end."""
         self._observe("link_down", node, self._network[node])
-        down = time.monotonic()
-        before = self.far_end(node)
+        self._down[node] = time.monotonic()
+        self._before[node] = self.far_end(node)
         if how == "new":
             self._make_new(node)
         else:
-            _run("ip", "link", "set", before, "down")
+            _run("ip", "link", "set", self.far_end(node), "down")
+
+    def plug(self, node: str, network: str) -> None:
+        """Put the other end of an unplugged node's link, or of a new one, into another network."""
+        if self.far_end(node) == self._before[node]:
             self._wait_for_carrier_loss(node)
-        self._plug(node, network, before)
-        time.sleep(max(0.0, down + gap_ms / 1000 - time.monotonic()))
+        self._plug(node, network, self._before[node])
+
+    def connect(self, node: str, network: str, gap_ms: float) -> None:
+        """Give a plugged-in node its carrier, `gap_ms` after it was unplugged."""
+        time.sleep(max(0.0, self._down[node] + gap_ms / 1000 - time.monotonic()))
         self._network[node] = network
         self._observe("link_up", node, network)
-        if how == "new":
-            in_host(host, f"ip link set {self.interface(node)} up\n")
+        if self.far_end(node) != self._before[node]:
+            in_host(self._net.get(node), f"ip link set {self.interface(node)} up\n")
         else:
             _bring_up(self.far_end(node))
 
     def begin_overlap(self, node: str, network: str) -> None:
         """Plug a node's second cable into another network while the first one stays."""
-        former, new = self._cable[node], node not in self._spare
-        if new:
+        self.plug_second(node, network)
+        self.connect_second(node, network)
+
+    def plug_second(self, node: str, network: str) -> None:
+        """Put a node's second cable, without a carrier, into another network."""
+        former = self._cable[node]
+        if node not in self._spare:
             self._make(node)
         else:
             self._cable[node] = self._spare[node]
         self._spare[node] = former
         self._plug(node, network, self.far_end(node))
+
+    def connect_second(self, node: str, network: str) -> None:
+        """Give a plugged-in second cable its carrier."""
         self._observe("link_up", node, network)
         in_host(self._net.get(node), f"ip link set {self.interface(node)} up\n")
-        if not new:
-            _bring_up(self.far_end(node))
+        _bring_up(self.far_end(node))
 
     def end_overlap(self, node: str, network: str) -> None:
         """Pull out the first cable: from now on the node is in `network` alone."""

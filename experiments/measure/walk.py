@@ -43,6 +43,8 @@ class MoveResult:
     bound: MoveBound
     authorisation: Authorisation
     direct: bool
+    alone: bool
+    """The peer stood still from the beginning to the first arrivals on the new path."""
     lost: int
     steps: Handover | None
     """Of a handover, else None."""
@@ -246,7 +248,7 @@ def measure(results: ResultSet) -> Walk:
             lost_by_move[probe.forward.move] += 1
     exchanged = exchanges(messages, [of_move[0].move for of_move in windows])
     moves = [
-        _move_result(of_move, lost, exchange, intervals, timeline, plan, pair)
+        _move_result(of_move, windows, lost, exchange, intervals, timeline, plan, pair)
         for of_move, lost, exchange in zip(windows, lost_by_move, exchanged, strict=True)
     ]
     places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
@@ -285,6 +287,7 @@ def _sent_by_direction(traffic: Traffic) -> dict[tuple[str, str], list[Leg]]:
 
 def _move_result(
     windows: Sequence[Window],
+    all_windows: Sequence[Sequence[Window]],
     lost: int,
     exchange: Sequence[Message],
     intervals: Sequence[Interval],
@@ -299,7 +302,21 @@ def _move_result(
     authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
     bound = move_bound(move, timeline.place_at(peer, move.up_ns), direct, authorisation, plan)
     steps = steps_of(windows, peer, exchange) if move.kind is MoveKind.HANDOVER else None
-    return MoveResult(tuple(windows), bound, authorisation, direct, lost, steps)
+    begin_ns, end_ns = span_of(windows)
+    alone = not any(
+        others[0].move.node == peer and first_ns < end_ns and begin_ns < last_ns
+        for others in all_windows
+        for first_ns, last_ns in [span_of(others)]
+    )
+    return MoveResult(tuple(windows), bound, authorisation, direct, alone, lost, steps)
+
+
+def span_of(windows: Sequence[Window]) -> tuple[int, int]:
+    """Return from when to when a move lasts: until traffic arrives, and the links are settled."""
+    move = windows[0].move
+    arrivals = [window.first_arrival_ns for window in windows]
+    ends = [END_OF_TIME_NS if at is None else at for at in arrivals]
+    return move.begin_ns, max(move.up_ns, move.down_ns, *ends)
 
 
 def authorisation_of(

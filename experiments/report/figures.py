@@ -449,7 +449,7 @@ def _draw_delays(axes: Axes, probes: Sequence[Probe], pair: tuple[str, str], zer
             ]
             _scatter(axes, points, path, size=14, hollow=hollow)
     known = [probe.delay_ms for probe in probes if probe.delay_ms is not None]
-    top = max(known, default=1.0)
+    top = max(known, default=0.0) or 1.0
     axes.set_ylim(-0.14 * top, 1.12 * top)
     for row, sender in enumerate(pair):
         lost = [1000 * (p.sent_s - zero_s) for p in probes if p.lost and p.sender == sender]

@@ -1,6 +1,6 @@
 """Deadlines and back-off on a clock that the caller reads: `now` is seconds, monotonic."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -27,6 +27,9 @@ class Timers(Generic[K]):
     def cancel(self, key: K) -> None:
         """Forget `key`; unknown keys are ignored, so that a withdrawal may be repeated."""
         self._at.pop(key, None)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._at)
 
     def __contains__(self, key: K) -> bool:
         return key in self._at

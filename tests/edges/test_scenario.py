@@ -79,9 +79,38 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
 def test_a_node_does_not_move_again_within_its_own_overlap(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text(f"{GOOD}\n{TWO_MOVES}")
-    told = "move 3: at_s 5.2 comes before the end of the overlap of mn1's last move"
+    told = "move 3: at_s 5.2 is not after the end of mn1's last move"
     with pytest.raises(ScenarioError, match=told):
         load(str(path), {"handover": "soft"})
+
+
+@pytest.mark.parametrize("gap_ms", [1, 300])
+def test_a_node_does_not_move_again_while_it_has_no_link(tmp_path: Path, gap_ms: int):
+    at_s = 5 + gap_ms / 1000
+    move = f'[[move]]\nat_s = {{}}\nnode = "mn1"\nto = "{{}}"\ngap_ms = {gap_ms}\n'
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f"{GOOD.partition('[[move]]')[0]}{move.format(5.0, 'wifi1')}{move.format(at_s, 'cell')}"
+    )
+    told = f"move 2: at_s {at_s} is not after the end of mn1's last move"
+    with pytest.raises(ScenarioError, match=told):
+        load(str(path))
+
+
+@pytest.mark.parametrize("table", ["move 1", "handovers"])
+def test_a_gap_that_is_none_is_refused_with_the_reason(tmp_path: Path, table: str):
+    path = tmp_path / "mine.toml"
+    walk = f"{GOOD}gap_ms = 0\n"
+    drawn = 'name = "mine"\nsummary = "x"\nexperiment = "handover"\n[handovers]\ngap_ms = 0.9\n'
+    path.write_text(drawn if table == "handovers" else walk)
+    with pytest.raises(ScenarioError, match=rf"{table}\.gap_ms: 1 at least: .*router"):
+        load(str(path))
+
+
+def test_both_nodes_may_move_in_the_same_instant():
+    moves = load("both-move").move
+    pairs = {move.at_s: [m.node for m in moves if m.at_s == move.at_s] for move in moves}
+    assert all(nodes == ["mn1", "mn2"] for nodes in pairs.values())
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_that_are():

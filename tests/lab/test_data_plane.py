@@ -8,167 +8,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 
 import pytest
 
-from agents.kernel import Kernel
-from agents.key_log import KeyLog
-from mobivpn.host.associations import FIRST_PAIR_REQID, mint_associations
-from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
-from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.associations import FIRST_PAIR_REQID
 from mobivpn.host.movement import Detached, Inside, Outside
-from mobivpn.host.node_databases import Bindings, DirectPair, NodeDatabases
-from mobivpn.host.plan import Company, NodeIdentity
-from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.host.node_databases import Bindings, DirectPair
+from mobivpn.ipsec.databases import Databases
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
+from tests.support.company import COMPANY, MN1, MN2
+from tests.support.plain_network import CARE_OF, HA, HOSTS, SG, Plain, in_host, ip, outside, ping
 
 pytestmark = pytest.mark.lab
-
-MN1, MN2 = (
-    NodeIdentity(f"mn{i}", IPv6Address(f"fd00:10::d{i}"), IPv6Address(f"2001:db8:ee::d{i}"))
-    for i in (1, 2)
-)
-COMPANY = Company(
-    vpn_prefix=IPv6Network("fd00:10::/64"),
-    security_gateway=IPv6Address("2001:db8:5::5"),
-    security_gateway_inside=IPv6Address("fd00:5::5"),
-    internal_router=IPv6Address("fd00:5::1"),
-    vcm=IPv6Address("fd00:10::9"),
-    home_agent=IPv6Address("2001:db8:ee::1"),
-    nodes=(MN1, MN2),
-)
-CARE_OF = {"mn1": IPv6Address("2001:db8:1::d1"), "mn2": IPv6Address("2001:db8:2::d2")}
-SG, HA = COMPANY.security_gateway, COMPANY.home_agent
-HOSTS = ("mn1", "mn2", "inet", "sg", "r22", "vcm", "ha")
-
-
-def ip(arguments: str, text: str | None = None) -> str:
-    done = subprocess.run(
-        ["ip", "-6", *arguments.split()], input=text, capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
-def in_host(name: str, *command: str, check: bool = True) -> str:
-    return subprocess.run(
-        ["ip", "netns", "exec", name, *command], capture_output=True, text=True, check=check
-    ).stdout
-
-
-class Plain:
-    """Figure 1 without Mininet: one veth a link, the two nodes on their access networks."""
-
-    def __init__(self) -> None:
-        for name in HOSTS:
-            ip(f"netns add {name}")
-            forwarding = int(name in ("inet", "sg", "r22", "ha"))
-            in_host(
-                name,
-                "sysctl",
-                "-wq",
-                "net.ipv6.conf.all.accept_dad=0",
-                "net.ipv6.conf.default.accept_dad=0",
-                "net.ipv6.conf.default.accept_ra=0",
-                f"net.ipv6.conf.all.forwarding={forwarding}",
-                f"net.ipv6.conf.all.proxy_ndp={forwarding}",
-            )
-            ip(f"-n {name} link set lo up")
-        for number, (one, device, other, far) in enumerate(
-            (
-                ("mn1", "eth0", "inet", "to1"),
-                ("mn2", "eth0", "inet", "to2"),
-                ("sg", "ext", "inet", "tosg"),
-                ("ha", "eth0", "inet", "toha"),
-                ("sg", "lan", "r22", "tosg"),
-                ("vcm", "eth0", "r22", "lan"),
-            )
-        ):
-            # Different numbers at both ends: only then the kernel hurries with carrier events.
-            near_index, far_index = 100 + 2 * number, 101 + 2 * number
-            ip(
-                f"link add {device} index {near_index} netns {one} type veth "
-                f"peer name {far} index {far_index} netns {other}"
-            )
-            ip(f"-n {one} link set {device} up")
-            ip(f"-n {other} link set {far} up")
-        for name, device, address in (
-            ("inet", "to1", "2001:db8:1::1/64"),
-            ("inet", "to2", "2001:db8:2::1/64"),
-            ("inet", "tosg", "2001:db8:5::1/64"),
-            ("inet", "toha", "2001:db8:ee::ff/64"),
-            ("sg", "ext", "2001:db8:5::5/64"),
-            ("sg", "lan", "fd00:5::5/64"),
-            ("r22", "tosg", "fd00:5::1/64"),
-            ("r22", "lan", "fd00:10::1/64"),
-            ("vcm", "eth0", "fd00:10::9/64"),
-            ("ha", "eth0", "2001:db8:ee::1/64"),
-            ("inet", "to1", "fe80::1/64"),
-            ("inet", "to2", "fe80::1/64"),
-        ):
-            ip(f"-n {name} address add {address} dev {device} nodad")
-        for name, route in (
-            ("sg", "default via 2001:db8:5::1"),
-            ("sg", "fd00:10::/64 via fd00:5::1"),
-            ("r22", "default via fd00:5::5"),
-            ("vcm", "default via fd00:10::1"),
-            ("ha", "default via 2001:db8:ee::ff"),
-            ("inet", "2001:db8:ee::d1 via 2001:db8:ee::1"),
-            ("inet", "2001:db8:ee::d2 via 2001:db8:ee::1"),
-        ):
-            ip(f"-n {name} route add {route}")
-        given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, os.urandom)
-        self.node = {n.name: NodeDatabases(n, COMPANY, given) for n in COMPANY.nodes}
-        self.gateway = GatewayDatabases(COMPANY, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
-        self.home_agent = HomeAgentDatabases(COMPANY, given, "eth0")
-        self.router = RouterDatabases(COMPANY, given, "lan", "tosg")
-        self.manager = ManagerDatabases(COMPANY, given)
-        self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())
-
-    def put(self, name: str, wanted: Databases) -> None:
-        """Bring one host's kernel to the wanted databases."""
-        Kernel(KeyLog(None), run=partial(self._run, name)).apply(
-            difference(self._held[name], wanted)
-        )
-        self._held[name] = wanted
-
-    @staticmethod
-    def _run(name: str, arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["ip", "-n", name, "-6", *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def leave(self, *, bound: bool) -> None:
-        """Both nodes outside, known to sg and ha; `bound`: sg has their bindings."""
-        care_of = dict(CARE_OF)
-        self.put("sg", self.gateway.at(care_of if bound else dict.fromkeys(care_of)))
-        self.put("ha", self.home_agent.at(care_of))
-        self.put("r22", self.router.at(COMPANY.nodes))
-        self.put("vcm", self.manager.all())
-        for name in CARE_OF:
-            self.put(
-                name,
-                self.node[name].at(
-                    outside(name), Bindings(optimised=frozenset({SG})) if bound else Bindings()
-                ),
-            )
-
-    def close(self) -> None:
-        for name in HOSTS:
-            subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def outside(name: str) -> Outside:
-    return Outside("eth0", IPv6Address("fe80::1"), CARE_OF[name])
 
 
 @pytest.fixture
@@ -217,18 +73,6 @@ class Watch:
             (source, destination, protocols.split("ipv6", 1)[1])
             for source, destination, protocols in (line.split("\t") for line in out.splitlines())
         ]
-
-
-def ping(name: str, source: IPv6Address, destination: IPv6Address) -> bool:
-    done = subprocess.run(
-        [
-            *("ip", "netns", "exec", name, "ping", "-c", "1", "-W", "1"),
-            *("-I", str(source), str(destination)),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0
 
 
 def dropped() -> list[str]:
@@ -321,6 +165,31 @@ def test_with_bindings_a_direct_pair_goes_from_care_of_to_care_of_address(plain:
     }
 
 
+def test_unprotected_data_between_bound_nodes_goes_from_care_of_to_care_of_address(
+    plain: Plain, tmp_path
+):
+    plain.leave(bound=True)
+    for me, peer in ((MN1, MN2), (MN2, MN1)):
+        home = peer.external_home_address
+        bindings = Bindings(optimised=frozenset({SG, home}), peers=((home, CARE_OF[peer.name]),))
+        plain.put(me.name, plain.node[me.name].at(outside(me.name), bindings))
+    with Watch(tmp_path) as watch:
+        assert ping("mn1", MN1.external_home_address, MN2.external_home_address), dropped()
+    assert {(s, d) for s, d, _ in watch.packets()} == {
+        (str(CARE_OF["mn1"]), str(CARE_OF["mn2"])),
+        (str(CARE_OF["mn2"]), str(CARE_OF["mn1"])),
+    }
+
+
+def test_unprotected_data_of_the_gateway_goes_to_the_care_of_address(plain: Plain, tmp_path):
+    plain.leave(bound=True)
+    with Watch(tmp_path) as watch:
+        assert ping("sg", SG, MN1.external_home_address), dropped()
+    ends = {(s, d) for s, d, _ in watch.packets()}
+    assert (str(SG), str(CARE_OF["mn1"])) in ends
+    assert (str(HA), str(CARE_OF["mn1"])) not in ends
+
+
 @pytest.mark.parametrize("away", [True, False])
 def test_a_detached_node_sends_nothing_and_takes_nothing_in_clear(
     plain: Plain, tmp_path, away: bool
@@ -362,37 +231,25 @@ print(len(heard))
 """Talk to a peer over a connected socket, which keeps its route as long as it may."""
 
 
-def test_a_soft_handover_under_load_loses_nothing_in_either_direction(plain: Plain):
-    plain.leave(bound=True)
-    ends = direct(plain, optimised=True)
+FORMER = outside("mn1")
+NEW = Outside("eth1", IPv6Address("fe80::1"), IPv6Address("2001:db8:3::d1"), 1)
+"""Where mn1 is before and after its soft handover."""
+
+
+def give_second_link(plain: Plain) -> None:
+    """Let mn1 have a link to a third network, whose router drops foreign sources, as all do."""
     ip("link add eth1 index 150 netns mn1 type veth peer name to3 index 151 netns inet")
-    for name, device, address in (
-        ("inet", "to3", "2001:db8:3::1/64"),
-        ("inet", "to3", "fe80::1/64"),
-    ):
-        ip(f"-n {name} link set {device} up")
-        ip(f"-n {name} address add {address} dev {device} nodad")
+    for address in ("2001:db8:3::1/64", "fe80::1/64"):
+        ip(f"-n inet address add {address} dev to3 nodad")
+    ip("-n inet link set to3 up")
     ip("-n mn1 link set eth1 up")
     for device, prefix in (("to1", "2001:db8:1::/64"), ("to3", "2001:db8:3::/64")):
         ip(f"-n inet rule add from {prefix} iif {device} lookup main preference 10")
         ip(f"-n inet rule add blackhole iif {device} preference 11")
-    home, peer_home = MN1.external_home_address, MN2.external_home_address
-    former = outside("mn1")
-    new = Outside("eth1", IPv6Address("fe80::1"), IPv6Address("2001:db8:3::d1"), 1)
-    care_of = CARE_OF | {"mn1": new.care_of_address}
 
-    def mn1(known: set[IPv6Address], *others: Outside) -> Databases:
-        """Return what mn1 holds when `known` are told of its new address."""
-        told = {SG, HA, peer_home} - known
-        bindings = Bindings(
-            optimised=frozenset({SG, peer_home}),
-            peers=((peer_home, CARE_OF["mn2"]),),
-            by_former=dict.fromkeys(told, former.care_of_address) if others else {},
-        )
-        return plain.node["mn1"].at(new, bindings, [ends["mn1"]], others)
 
-    mn2 = Bindings(optimised=frozenset({SG, home}), peers=((home, new.care_of_address),))
-    count = 1000
+def heard_meanwhile(count: int, steps: Sequence[Callable[[], object]]) -> list[str]:
+    """Take steps while the two nodes talk; return how much each heard of the other."""
     talkers = [
         subprocess.Popen(
             [
@@ -405,19 +262,66 @@ def test_a_soft_handover_under_load_loses_nothing_in_either_direction(plain: Pla
         for me, peer in ((MN1, MN2), (MN2, MN1))
     ]
     time.sleep(1.3)
-    for step in (
-        lambda: plain.put("mn1", mn1(set(), former)),
-        lambda: plain.put("mn2", plain.node["mn2"].at(outside("mn2"), mn2, [ends["mn2"]])),
-        lambda: plain.put("mn1", mn1({peer_home}, former)),
-        lambda: plain.put("ha", plain.home_agent.at(care_of)),
-        lambda: plain.put("sg", plain.gateway.at(care_of)),
-        lambda: plain.put("mn1", mn1({peer_home, SG, HA}, former)),
-        lambda: ip("-n inet link set to1 down"),
-        lambda: plain.put("mn1", mn1({peer_home, SG, HA})),
-    ):
+    for step in steps:
         step()
         time.sleep(0.15)
-    assert [talker.communicate()[0] for talker in talkers] == [f"{count}\n"] * 2, dropped()
+    return [talker.communicate()[0] for talker in talkers]
+
+
+def test_a_soft_handover_under_load_loses_nothing_in_either_direction(plain: Plain):
+    plain.leave(bound=True)
+    ends = direct(plain, optimised=True)
+    give_second_link(plain)
+    home, peer_home = MN1.external_home_address, MN2.external_home_address
+    care_of = CARE_OF | {"mn1": NEW.care_of_address}
+
+    def mn1(known: set[IPv6Address], *others: Outside) -> Databases:
+        """Return what mn1 holds when `known` are told of its new address."""
+        told = {SG, HA, peer_home} - known
+        bindings = Bindings(
+            optimised=frozenset({SG, peer_home}),
+            peers=((peer_home, CARE_OF["mn2"]),),
+            by_former=dict.fromkeys(told, FORMER.care_of_address) if others else {},
+        )
+        return plain.node["mn1"].at(NEW, bindings, [ends["mn1"]], others)
+
+    mn2 = Bindings(optimised=frozenset({SG, home}), peers=((home, NEW.care_of_address),))
+    steps = (
+        lambda: plain.put("mn1", mn1(set(), FORMER)),
+        lambda: plain.put("mn2", plain.node["mn2"].at(outside("mn2"), mn2, [ends["mn2"]])),
+        lambda: plain.put("mn1", mn1({peer_home}, FORMER)),
+        lambda: plain.put("ha", plain.home_agent.at(care_of)),
+        lambda: plain.put("sg", plain.gateway.at(care_of)),
+        lambda: plain.put("mn1", mn1({peer_home, SG, HA}, FORMER)),
+        lambda: ip("-n inet link set to1 down"),
+        lambda: plain.put("mn1", mn1({peer_home, SG, HA})),
+    )
+    assert heard_meanwhile(1000, steps) == ["1000\n"] * 2, dropped()
+
+
+def test_a_soft_handover_through_the_home_agents_loses_nothing_in_either_direction(plain: Plain):
+    plain.leave(bound=True)
+    ends = direct(plain, optimised=False)
+    give_second_link(plain)
+    care_of = CARE_OF | {"mn1": NEW.care_of_address}
+
+    def mn1(known: bool, *others: Outside) -> Databases:
+        by_former = {HA: FORMER.care_of_address, SG: FORMER.care_of_address}
+        bindings = Bindings(
+            optimised=frozenset({SG}), by_former=by_former if others and not known else {}
+        )
+        return plain.node["mn1"].at(NEW, bindings, [ends["mn1"]], others)
+
+    former = [("mn1", FORMER.care_of_address)]
+    steps = (
+        lambda: plain.put("mn1", mn1(False, FORMER)),
+        lambda: plain.put("ha", plain.home_agent.at(care_of, former)),
+        lambda: plain.put("mn1", mn1(True, FORMER)),
+        lambda: ip("-n inet link set to1 down"),
+        lambda: plain.put("mn1", mn1(True)),
+        lambda: plain.put("ha", plain.home_agent.at(care_of)),
+    )
+    assert heard_meanwhile(1000, steps) == ["1000\n"] * 2, dropped()
 
 
 def test_carrier_loss_takes_the_inside_routes_before_any_agent_can(plain: Plain):

@@ -49,8 +49,9 @@ from mobivpn.mip6.messages import (
     Message,
     Status,
 )
-from tests.lab.test_data_plane import CARE_OF, COMPANY, HA, MN1, MN2, SG, Plain, ip, outside, ping
+from tests.support.company import COMPANY, MN1, MN2
 from tests.support.namespaces import in_namespace
+from tests.support.plain_network import CARE_OF, HA, SG, Plain, ip, outside, ping
 
 pytestmark = pytest.mark.lab
 

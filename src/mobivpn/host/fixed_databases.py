@@ -6,6 +6,7 @@ Functions of the bindings that stand, like `mobivpn.host.node_databases` for the
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from zlib import crc32
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.mtu import inner_mtu
@@ -21,6 +22,7 @@ from mobivpn.ipsec.policy import (
     Precedence,
     RoutingHeaderTemplate,
     SecurityPolicy,
+    Template,
 )
 from mobivpn.ipsec.route_optimisation import (
     ANY_HOME_ADDRESS_OPTION,
@@ -91,10 +93,11 @@ def registration_policies(
 def bound_correspondent(
     own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
 ) -> Iterator[Entry]:
-    """Yield what admits unprotected data from a care-of address that is bound, and no other.
+    """Yield a binding, and what admits unprotected data from its care-of address, and no other.
 
     RFC 6275 section 9.3.1. Under ESP, data is taken from any: the association vouches for it.
     """
+    yield RouteOptimisation(Extension.ROUTING_HEADER, own, peer, care_of_address)
     yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, peer, own, care_of_address)
     yield SecurityPolicy(
         name=f"bound/{peer}/in",
@@ -104,6 +107,29 @@ def bound_correspondent(
         precedence=Precedence.VPN,
         templates=(HomeAddressTemplate(peer, own), RoutingHeaderTemplate(ANY, own)),
     )
+
+
+def routing_header_of_data(
+    own: IPv6Address, peer: IPv6Address, *more: Template
+) -> Iterator[SecurityPolicy]:
+    """Yield what puts a routing header into unprotected data to a bound peer, and `more`.
+
+    RFC 6275 section 9.3.2. Not at a home agent: it tunnels (section 10.4.2), and on the home link
+    a neighbour advertisement to a node that is just back would go to where it was.
+    """
+    yield SecurityPolicy(
+        name=f"bound/{peer}/out",
+        direction=Direction.OUTBOUND,
+        selector=TrafficSelector(host(own), host(peer)),
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.UNPROTECTED,
+        templates=(RoutingHeaderTemplate(own, peer), *more),
+    )
+
+
+def tunnel_name(node: NodeIdentity, care_of_address: IPv6Address) -> str:
+    """Return the name of the home agent's tunnel to a node at one care-of address."""
+    return f"to-{node.name}-{crc32(care_of_address.packed) >> 8:06x}"
 
 
 def both(pair: SaPair) -> tuple[SecurityAssociation, SecurityAssociation]:
@@ -120,8 +146,16 @@ class HomeAgentDatabases:
     home_device: str
     link_mtu: int = 1500
 
-    def at(self, bindings: Mapping[str, IPv6Address]) -> Databases:
-        """Return the databases for care-of addresses by node name."""
+    def at(
+        self,
+        bindings: Mapping[str, IPv6Address],
+        former: Iterable[tuple[str, IPv6Address]] = (),
+    ) -> Databases:
+        """Return the databases for care-of addresses by node name.
+
+        From `former` ones of bound nodes, packets may still be under way (docs/adr/0014).
+        """
+        former = tuple(former)
         own = self.company.home_agent
         entries: list[Entry] = [
             ANY_HOME_ADDRESS_OPTION,
@@ -134,6 +168,9 @@ class HomeAgentDatabases:
             entries += registration_policies(own, home, reqid, away=True)
             if node.name in bindings:
                 entries += self._bound(node, bindings[node.name])
+                for name, care_of_address in former:
+                    if name == node.name:
+                        entries += self._tunnel(node, care_of_address)
         return databases(entries)
 
     def _bound(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
@@ -144,7 +181,6 @@ class HomeAgentDatabases:
                 self.associations[Purpose.NODE_HOME_AGENT_TUNNEL, node.name], care_of_address
             )
         )
-        yield RouteOptimisation(Extension.ROUTING_HEADER, own, home, care_of_address)
         yield from bound_correspondent(own, home, care_of_address)
         yield SecurityPolicy(
             name=f"{node.name}/home_test",
@@ -165,13 +201,17 @@ class HomeAgentDatabases:
             precedence=Precedence.MOBILITY,
             templates=(EspTemplate(ANY, own, Mode.TUNNEL, reqid, optional=True),),
         )
-        device = f"to-{node.name}"
-        yield Tunnel(device, own, care_of_address, self.link_mtu - 40)
-        yield Route(host(home), device=device)
-        # RFC 6275 10.4.5: what comes out of a node's tunnel comes from its home address.
-        yield Rule(MAIN_TABLE, preference=90, source=host(home), incoming_device=device)
-        yield Rule(NOWHERE_TABLE, preference=91, incoming_device=device)
+        yield from self._tunnel(node, care_of_address)
+        yield Route(host(home), device=tunnel_name(node, care_of_address))
         yield NeighbourProxy(home, self.home_device)
+
+    def _tunnel(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
+        device = tunnel_name(node, care_of_address)
+        yield Tunnel(device, self.company.home_agent, care_of_address, self.link_mtu - 40)
+        # RFC 6275 10.4.5: what comes out of a node's tunnel comes from its home address.
+        home = host(node.external_home_address)
+        yield Rule(MAIN_TABLE, preference=90, source=home, incoming_device=device)
+        yield Rule(NOWHERE_TABLE, preference=91, incoming_device=device)
 
 
 @dataclass(frozen=True, slots=True)

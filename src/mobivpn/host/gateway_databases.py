@@ -15,6 +15,7 @@ from mobivpn.host.fixed_databases import (
     both,
     bound_correspondent,
     registration_policies,
+    routing_header_of_data,
     transport_policies,
 )
 from mobivpn.host.mtu import inner_mtu
@@ -30,11 +31,7 @@ from mobivpn.ipsec.policy import (
     RoutingHeaderTemplate,
     SecurityPolicy,
 )
-from mobivpn.ipsec.route_optimisation import (
-    ANY_HOME_ADDRESS_OPTION,
-    Extension,
-    RouteOptimisation,
-)
+from mobivpn.ipsec.route_optimisation import ANY_HOME_ADDRESS_OPTION
 from mobivpn.ipsec.sa import Mode
 from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
 
@@ -122,8 +119,8 @@ class GatewayDatabases:
     def _outside(self, node: NodeIdentity, care_of_address: IPv6Address | None) -> Iterator[Entry]:
         sg, home = self.company.security_gateway, node.external_home_address
         if care_of_address is not None:
-            yield RouteOptimisation(Extension.ROUTING_HEADER, sg, home, care_of_address)
             yield from bound_correspondent(sg, home, care_of_address)
+            yield from routing_header_of_data(sg, home)
         yield SecurityPolicy(
             name=f"{node.name}/out",
             direction=Direction.OUTBOUND,

@@ -19,6 +19,7 @@ from mobivpn.host.node_databases import Bindings, NodeDatabases
 from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
 from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.sa import Spi
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import (
     BindingChanged,
@@ -210,19 +211,17 @@ class MobileNodeHost:
             )
         elif message is not None:
             given = self._mobility.message_received(message, source, destination, now)
-        return [*self._carry_on(given, now), *self._input.drops(now)]
+        carried = self._carry_on(given, now)
+        if (
+            isinstance(message, CareOfTestInit)
+            and source not in self._care_of_address_by_peer.values()
+        ):
+            carried += self._carry_on(self._mobility.somebody_moved(now), now)
+        return [*carried, *self._input.drops(now)]
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> list[Effect]:
+    def home_address_refused(self, option: RefusedOption, now: float) -> list[Effect]:
         """The kernel did not take data with a home address option."""
-        given = self._correspondent.home_address_refused(
-            home_address, care_of_address, own_address, now
-        )
+        given = self._correspondent.home_address_refused(option, now)
         return [*self._carry_on(given, now), *self._input.drops(now)]
 
     def _carry_on(
@@ -260,12 +259,13 @@ class MobileNodeHost:
         if change.care_of_address is None:
             self._care_of_address_by_peer.pop(peer, None)
             return self._settle()
-        moved = self._care_of_address_by_peer.get(peer) != change.care_of_address
+        before = self._care_of_address_by_peer.get(peer)
         self._care_of_address_by_peer[peer] = change.care_of_address
         details = {"peer": str(peer), "care_of_address": str(change.care_of_address)}
         carried: list[Effect] = [*self._settle(), Record("binding", "218", details)]
-        if moved:
-            carried += self._carry_on(self._mobility.peer_moved(peer, now), now)
+        if before != change.care_of_address:
+            moved = self._mobility.peer_moved(peer, now, found=before is None)
+            carried += self._carry_on(moved, now)
         return carried
 
     # Direct pairs

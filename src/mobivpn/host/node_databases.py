@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
-from mobivpn.host.fixed_databases import bound_correspondent
+from mobivpn.host.fixed_databases import bound_correspondent, routing_header_of_data
 from mobivpn.host.movement import Inside, Outside, Place, Tentative
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import (
@@ -136,7 +136,7 @@ class NodeDatabases:
         return databases(
             (
                 *self._associations(outside, bindings, pairs),
-                *self._bindings(outside, bindings),
+                *self._bindings(place, outside, bindings),
                 *self._mobility(place, bindings),
                 *self._data(),
                 *self._signalling(place, bindings),
@@ -173,12 +173,15 @@ class NodeDatabases:
             if pair.outbound is not None:
                 yield pair.outbound
 
-    def _bindings(self, outside: tuple[Outside, ...], bindings: Bindings) -> Iterator[Entry]:
+    def _bindings(
+        self, place: Place, outside: tuple[Outside, ...], bindings: Bindings
+    ) -> Iterator[Entry]:
         home = self.me.external_home_address
         yield ANY_HOME_ADDRESS_OPTION
         for peer, care_of_address in bindings.peers:
-            yield RouteOptimisation(Extension.ROUTING_HEADER, home, peer, care_of_address)
+            option = self._home_address(place, peer, bindings)
             yield from bound_correspondent(home, peer, care_of_address)
+            yield from routing_header_of_data(home, peer, *option)
         if outside:
             # There is one such entry: with two links it has to take what comes by either.
             here = outside[0].care_of_address if len(outside) == 1 else ANY
@@ -245,6 +248,14 @@ class NodeDatabases:
                 precedence=Precedence.MOBILITY_BY_HOME_AGENT,
                 mark=BY_HOME_AGENT_MARK,
             )
+        # All others go as they are given (section 9.5.4), or by the peer's home agent.
+        yield SecurityPolicy(
+            name="mobility/out",
+            direction=Direction.OUTBOUND,
+            selector=TrafficSelector(host(home), EVERYWHERE, IPPROTO_MH),
+            action=PolicyAction.BYPASS,
+            precedence=Precedence.SIGNALLING,
+        )
         yield SecurityPolicy(
             name="mobility/in",
             direction=Direction.INBOUND,

@@ -12,6 +12,7 @@ from mobivpn.host.gateway_databases import GatewayDatabases
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.signalling.endpoint import SignallingEndpoint
@@ -83,17 +84,9 @@ class SecurityGateway:
             )
         return [*self._carry_on(given, now), *self._input.drops(now)]
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> list[Effect]:
+    def home_address_refused(self, option: RefusedOption, now: float) -> list[Effect]:
         """The kernel did not take data with a home address option."""
-        given = self._correspondent.home_address_refused(
-            home_address, care_of_address, own_address, now
-        )
+        given = self._correspondent.home_address_refused(option, now)
         return [*self._carry_on(given, now), *self._input.drops(now)]
 
     def datagram_received(self, source: IPv6Address, payload: bytes, now: float) -> list[Effect]:

@@ -15,6 +15,15 @@ ERRORS_PER_SECOND = 10
 """To all nodes together: section 9.3.3 asks for a limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedOption:
+    """A packet in the name of `home_address` came from `care_of_address`; the host dropped it."""
+
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    own_address: IPv6Address
+
+
 @dataclass(slots=True)
 class BindingErrors:
     """The errors that one node sends; `dropped` counts those that it does not."""
@@ -23,22 +32,17 @@ class BindingErrors:
     _limit: RateLimit = field(default_factory=lambda: RateLimit(ERRORS_PER_SECOND))
 
     def home_address_refused(
-        self,
-        binding: Binding | None,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
+        self, binding: Binding | None, option: RefusedOption, now: float
     ) -> list[SendMobility]:
         """Answer data whose home address option the host did not take (section 9.3.1).
 
         Where `binding` allows the option, policies refused the packet for another reason.
         """
-        if binding is not None and binding.care_of_address == care_of_address:
+        if binding is not None and binding.care_of_address == option.care_of_address:
             self.dropped["refused-by-policy"] += 1
             return []
-        error = BindingError(ErrorStatus.UNKNOWN_BINDING, home_address)
-        return self._send(error, own_address, care_of_address, now)
+        error = BindingError(ErrorStatus.UNKNOWN_BINDING, option.home_address)
+        return self._send(error, option.own_address, option.care_of_address, now)
 
     def unrecognised(
         self,

@@ -14,7 +14,7 @@ from mobivpn.clock import Timers, earliest
 from mobivpn.ipsec.minting import RandomBytes
 from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.binding_errors import BindingErrors
+from mobivpn.mip6.binding_errors import BindingErrors, RefusedOption
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
     BindingAcknowledgement,
@@ -79,20 +79,10 @@ class CorrespondentNode:
         self._refresh.cancel(home_address)
         return [BindingChanged(home_address, None, 0, binding.own_address)]
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> list[CorrespondentEffect]:
+    def home_address_refused(self, option: RefusedOption, now: float) -> list[CorrespondentEffect]:
         """Data with a home address option was not taken: say that there is no binding."""
-        binding = self._cache.get(home_address)
-        return [
-            *self._errors.home_address_refused(
-                binding, home_address, care_of_address, own_address, now
-            )
-        ]
+        binding = self._cache.get(option.home_address)
+        return [*self._errors.home_address_refused(binding, option, now)]
 
     def message_received(
         self,

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.clock import Timers, earliest
 from mobivpn.mip6.binding_cache import Binding, BindingCache
-from mobivpn.mip6.binding_errors import BindingErrors
+from mobivpn.mip6.binding_errors import BindingErrors, RefusedOption
 from mobivpn.mip6.constants import RETRANS_TIMER_S
 from mobivpn.mip6.effects import (
     AnnounceInterception,
@@ -95,20 +95,10 @@ class HomeAgent:
             return self._drop("bad-home-address")
         return self._update(ReceivedUpdate(message, source, self.address, care_of_address), now)
 
-    def home_address_refused(
-        self,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        own_address: IPv6Address,
-        now: float,
-    ) -> list[HomeAgentEffect]:
+    def home_address_refused(self, option: RefusedOption, now: float) -> list[HomeAgentEffect]:
         """Data with a home address option was not taken: say that there is no binding."""
-        binding = self._cache.get(home_address)
-        return [
-            *self._errors.home_address_refused(
-                binding, home_address, care_of_address, own_address, now
-            )
-        ]
+        binding = self._cache.get(option.home_address)
+        return [*self._errors.home_address_refused(binding, option, now)]
 
     def address_claimed(self, address: IPv6Address, now: float) -> list[HomeAgentEffect]:
         """Somebody on the home link has, or wants, this address (RFC 4862 section 5.4)."""

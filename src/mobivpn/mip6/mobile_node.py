@@ -5,7 +5,8 @@ sent again with growing intervals, with a new sequence number or cookie each tim
 
 A correspondent may be mobile too, and this host's binding of it stale. Tests always go by the
 peer's home agent, and so does every update but the first after a movement. When the peer's own
-update arrives (`peer_moved`), what is not answered is sent again at once.
+update arrives (`peer_moved`), or what may be its test (`somebody_moved`), what is not answered is
+sent again at once.
 
 While a former link still works, packets to whom knows the former care-of address, updates among
 them, leave from there: they name the new one (alternate care-of address option, section 6.2.5).
@@ -34,6 +35,7 @@ from mobivpn.mip6.registration import (
     PROTECTED,
     Authorisation,
     Input,
+    IpsecAuthorisation,
     Phase,
     RegistrationKey,
     RoutabilityAuthorisation,
@@ -157,18 +159,37 @@ class MobileNode:
         entry.phase = Phase.IDLE
         return [self._changed(entry)]
 
-    def peer_moved(self, peer: IPv6Address, now: float) -> list[MobileNodeEffect]:
+    def peer_moved(
+        self, peer: IPv6Address, now: float, *, found: bool = False
+    ) -> list[MobileNodeEffect]:
         """The peer has told its new care-of address: send again what was perhaps lost to the old.
 
-        To be called when this host's binding of the peer gets another care-of address.
+        To be called when this host's binding of the peer gets another care-of address. `found` says
+        that there was none: what was sent once has gone by the home agent, and is not lost yet.
         """
         effects: list[MobileNodeEffect] = []
         for entry in self._list.to_peer(peer):
-            waiting = [timer for timer in SENDING if self._transmission.is_waiting(entry, timer)]
-            entry.sent.clear()
-            for timer in waiting:
-                effects += self._transmission.send(entry, timer, now)
+            for timer in SENDING:
+                if self._transmission.is_waiting(entry, timer) and entry.sent[timer] > int(found):
+                    del entry.sent[timer]
+                    effects += self._transmission.send(entry, timer, now)
         return effects
+
+    def somebody_moved(self, now: float) -> list[MobileNodeEffect]:
+        """Somebody asks for a care-of test from where this host knows nobody to be.
+
+        If that is a peer, and this node has moved in the same instant, each has sent to where the
+        other was: what is not answered is sent again at once, by the home agents.
+        """
+        return [
+            effect
+            for entry in self._list
+            if entry.phase in (Phase.MOVED, Phase.MOVING)
+            and not isinstance(entry.authorisation, IpsecAuthorisation)
+            for timer in SENDING
+            if self._transmission.is_waiting(entry, timer)
+            for effect in self._transmission.send(entry, timer, now)
+        ]
 
     def message_received(
         self, message: Message, source: IPv6Address, destination: IPv6Address, now: float

@@ -1,5 +1,6 @@
 """The databases of gateway, home agent, internal router and VCM."""
 
+from functools import partial
 from ipaddress import IPv6Address
 
 import pytest
@@ -11,11 +12,12 @@ from mobivpn.host.fixed_databases import (
     HomeAgentDatabases,
     ManagerDatabases,
     RouterDatabases,
+    tunnel_name,
 )
 from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.mtu import PATH_OVERHEAD, inner_mtu
 from mobivpn.host.network import MAIN_TABLE, NeighbourProxy, Route, Rule, Tunnel
-from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.ipsec.databases import Databases, Put, Remove, difference
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
@@ -23,7 +25,8 @@ from mobivpn.ipsec.selector import EVERYWHERE, Direction, host
 from tests.support.company import COMPANY, MN1, MN2, associations
 
 GIVEN = associations()
-CARE_OF = IPv6Address("2001:db8:1::d1")
+CARE_OF, ELSEWHERE = IPv6Address("2001:db8:1::d1"), IPv6Address("2001:db8:2::d1")
+IFNAMSIZ = 16
 GATEWAY = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
 HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN, "home")
 ROUTER = RouterDatabases(COMPANY, GIVEN, "lan", "tosg")
@@ -84,8 +87,9 @@ def test_nothing_of_the_vpn_passes_sg_without_an_association():
 
 def test_a_bound_node_has_a_tunnel_and_its_home_test_is_protected():
     held = HOME_AGENT.at({"mn1": CARE_OF})
-    assert Tunnel("to-mn1", COMPANY.home_agent, CARE_OF, 1460) in held
-    assert Route(host(MN1.external_home_address), device="to-mn1") in held
+    device = tunnel_name(MN1, CARE_OF)
+    assert Tunnel(device, COMPANY.home_agent, CARE_OF, 1460) in held
+    assert Route(host(MN1.external_home_address), device=device) in held
     assert (
         RouteOptimisation(
             Extension.ROUTING_HEADER, COMPANY.home_agent, MN1.external_home_address, CARE_OF
@@ -118,13 +122,33 @@ def test_an_unbound_home_agent_has_no_tunnel_but_takes_binding_updates():
     assert [e for e in held if isinstance(e, RouteOptimisation) and e.wildcard]
 
 
-def test_a_handover_at_the_home_agent_is_a_change_of_entries_that_stay():
-    changes = difference(
-        HOME_AGENT.at({"mn1": CARE_OF}), HOME_AGENT.at({"mn1": IPv6Address("2001:db8:2::d1")})
-    )
-    assert Tunnel("to-mn1", COMPANY.home_agent, CARE_OF, 1460) in [
-        getattr(change, "before", None) for change in changes
+def test_a_handover_at_the_home_agent_moves_the_route_to_another_tunnel_and_changes_none():
+    changes = difference(HOME_AGENT.at({"mn1": CARE_OF}), HOME_AGENT.at({"mn1": ELSEWHERE}))
+    before, after = tunnel_name(MN1, CARE_OF), tunnel_name(MN1, ELSEWHERE)
+    way = partial(Route, host(MN1.external_home_address))
+    tunnels = [change for change in changes if isinstance(change.entry, Tunnel)]
+    assert tunnels == [
+        Put(Tunnel(after, COMPANY.home_agent, ELSEWHERE, 1460)),
+        Remove(Tunnel(before, COMPANY.home_agent, CARE_OF, 1460)),
     ]
+    route = Put(way(device=after), way(device=before))
+    assert changes.index(tunnels[0]) < changes.index(route) < changes.index(tunnels[1])
+
+
+def test_the_tunnel_of_a_former_address_lets_packets_in_and_none_out():
+    held = HOME_AGENT.at({"mn1": ELSEWHERE}, [("mn1", CARE_OF)])
+    more = set(held) - set(HOME_AGENT.at({"mn1": ELSEWHERE}))
+    device = tunnel_name(MN1, CARE_OF)
+    assert more == {
+        Tunnel(device, COMPANY.home_agent, CARE_OF, 1460),
+        Rule(MAIN_TABLE, 90, host(MN1.external_home_address), device),
+        Rule(NOWHERE_TABLE, 91, incoming_device=device),
+    }
+    assert HOME_AGENT.at({}, [("mn1", CARE_OF)]) == HOME_AGENT.at({})
+
+
+def test_the_name_of_a_tunnel_fits_into_an_interfaces_name():
+    assert all(len(tunnel_name(node, CARE_OF)) < IFNAMSIZ for node in COMPANY.nodes)
 
 
 def test_r22_stands_in_for_absent_nodes_only():

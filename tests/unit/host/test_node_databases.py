@@ -172,7 +172,7 @@ def test_binding_updates_to_ha_and_sg_are_protected_in_every_place(place: Place)
         if isinstance(entry, SecurityPolicy)
         and entry.selector.inner_protocol == IPPROTO_MH
         and entry.direction is Direction.OUTBOUND
-        and isinstance(entry.templates[0], EspTemplate)
+        and any(isinstance(template, EspTemplate) for template in entry.templates)
     ]
     assert {COMPANY.home_agent, SG, COMPANY.security_gateway_inside} <= set(protected)
 
@@ -258,6 +258,23 @@ def test_unprotected_data_is_admitted_with_a_home_address_option_of_a_bound_peer
             Extension.HOME_ADDRESS_OPTION, peer, MN1.external_home_address, here
         )
         assert (inbound in held) == bool(expected)
+
+
+def test_unprotected_data_to_a_bound_peer_has_a_routing_header_and_mobility_headers_have_not():
+    home, here = MN1.external_home_address, IPv6Address("2001:db8:2::d2")
+    stands = Bindings(peers=((PEER_HOME, here),))
+    known = replace(stands, optimised=frozenset({PEER_HOME}))
+    way, option = RoutingHeaderTemplate(home, PEER_HOME), HomeAddressTemplate
+    for bindings, expected in ((stands, (way,)), (known, (way, option(home, PEER_HOME, CARE_OF)))):
+        held = NODE.at(OUTSIDE, bindings)
+        assert RouteOptimisation(Extension.ROUTING_HEADER, home, PEER_HOME, here) in held
+        policy = first_match(held, Direction.OUTBOUND, home, PEER_HOME)
+        assert policy.templates == expected
+        (mobility,) = (
+            e for e in held if isinstance(e, SecurityPolicy) and e.name == "mobility/out"
+        )
+        assert mobility.action is PolicyAction.BYPASS
+        assert mobility.precedence < policy.precedence
 
 
 NEW = Outside("eth1", IPv6Address("fe80::2"), IPv6Address("2001:db8:2::d1"), slot=1)

@@ -5,6 +5,7 @@ That they do the right thing with what should come is what tests/simulation/stor
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,16 +14,17 @@ from mobivpn.host.associations import share_of
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases, RouterDatabases
 from mobivpn.host.gateway_databases import GatewayDatabases
-from mobivpn.host.home_agent import HomeAgentHost
+from mobivpn.host.home_agent import FORMER_FOR_S, HomeAgentHost
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.mobile_node import MobileNodeHost
-from mobivpn.host.network import NeighbourProxy
+from mobivpn.host.network import NeighbourProxy, Tunnel
 from mobivpn.host.node_databases import NodeDatabases
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.host.security_gateway import SecurityGateway, TellDetectorOfPair
 from mobivpn.ipsec.databases import Put, Remove
 from mobivpn.mip6 import codec
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import DetectDuplicate, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
@@ -36,15 +38,15 @@ from tests.support.company import COMPANY, MN1, MN2, DifferentBytes, association
 
 GIVEN = associations()
 STRANGER = NodeIdentity("x", IPv6Address("fd00:10::99"), IPv6Address("2001:db8:ee::99"))
-CARE_OF = IPv6Address("2001:db8:1::d1")
+CARE_OF, ELSEWHERE = IPv6Address("2001:db8:1::d1"), IPv6Address("2001:db8:2::d1")
 
 
-def mobile_node() -> MobileNodeHost:
+def mobile_node(me: NodeIdentity = MN1) -> MobileNodeHost:
     return MobileNodeHost(
-        NodeDatabases(MN1, COMPANY, share_of(GIVEN, "mobile_node", "mn1")),
-        MobileNode(MN1.external_home_address, DifferentBytes()),
+        NodeDatabases(me, COMPANY, share_of(GIVEN, "mobile_node", me.name)),
+        MobileNode(me.external_home_address, DifferentBytes()),
         CorrespondentNode(DifferentBytes()),
-        SaEndpoint(MN1, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
+        SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
     )
 
 
@@ -63,7 +65,7 @@ def security_gateway() -> SecurityGateway:
         GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1")),
         CorrespondentNode(
             DifferentBytes(),
-            protected={STRANGER.external_home_address, MN1.external_home_address},
+            protected={node.external_home_address for node in (STRANGER, MN1, MN2)},
         ),
         SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
     )
@@ -147,6 +149,44 @@ def test_the_home_agent_stands_in_for_a_node_until_that_is_at_home_again():
     assert kinds(effects) == [Apply, Record, SendMobility]
 
 
+def tunnels(effects: Sequence[object]) -> list[tuple[type, IPv6Address]]:
+    changes = [
+        change for effect in effects if isinstance(effect, Apply) for change in effect.changes
+    ]
+    return [(type(c), c.entry.remote) for c in changes if isinstance(c.entry, Tunnel)]
+
+
+def test_the_tunnel_from_a_former_address_stands_a_while_unless_the_node_is_there_again():
+    host, home = home_agent(), MN1.external_home_address
+    sequence = count(1)
+
+    def moved(care_of_address: IPv6Address, now: float) -> list[tuple[type, IPv6Address]]:
+        update = BindingUpdate(next(sequence), 600, home_registration=True)
+        data = codec.encode(update, home, COMPANY.home_agent)
+        return tunnels(host.mobility_received(data, home, COMPANY.home_agent, care_of_address, now))
+
+    assert moved(CARE_OF, 0.0) == [(Put, CARE_OF)]
+    assert moved(ELSEWHERE, 1.0) == [(Put, ELSEWHERE)]
+    assert moved(ELSEWHERE, 2.0) == []
+    assert moved(CARE_OF, 3.0) == []
+    assert tunnels(host.timer_expired(1.0 + FORMER_FOR_S)) == []
+    over_at = 3.0 + FORMER_FOR_S
+    assert host.deadline == over_at
+    assert tunnels(host.timer_expired(over_at)) == [(Remove, ELSEWHERE)]
+
+
+def test_no_tunnel_outlives_its_binding():
+    host, home = home_agent(), MN1.external_home_address
+    effects: Sequence[object] = ()
+    for number, (care_of_address, lifetime_s) in enumerate(
+        ((CARE_OF, 600), (ELSEWHERE, 600), (ELSEWHERE, 0)), 1
+    ):
+        update = BindingUpdate(number, lifetime_s, home_registration=True)
+        data = codec.encode(update, home, COMPANY.home_agent)
+        effects = host.mobility_received(data, home, COMPANY.home_agent, care_of_address, 0.0)
+    assert tunnels(effects) == [(Remove, ELSEWHERE), (Remove, CARE_OF)]
+
+
 def test_a_neighbour_that_claims_a_registered_address_takes_the_binding_from_the_kernel():
     host, home = home_agent(detect_duplicates=True), MN1.external_home_address
     data = update_of(MN1, COMPANY.home_agent, home_registration=True)
@@ -160,7 +200,9 @@ def test_a_neighbour_that_claims_a_registered_address_takes_the_binding_from_the
 def test_a_home_address_option_without_a_binding_is_answered_by_an_error(make: Any):
     host = make()
     own = COMPANY.security_gateway
-    (sent,) = host.home_address_refused(STRANGER.external_home_address, CARE_OF, own, 0.0)
+    (sent,) = host.home_address_refused(
+        RefusedOption(STRANGER.external_home_address, CARE_OF, own), 0.0
+    )
     error = BindingError(ErrorStatus.UNKNOWN_BINDING, STRANGER.external_home_address)
     assert sent == SendMobility(own, CARE_OF, error)
 

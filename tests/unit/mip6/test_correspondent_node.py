@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.mip6 import codec, keygen
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
@@ -418,15 +419,15 @@ def test_forgetting_a_binding_is_idempotent():
 
 
 def test_data_with_an_unknown_home_address_is_answered_by_an_error_at_the_care_of_address():
-    (sent,) = correspondent().home_address_refused(PEER, HERE, ME, 0.0)
+    (sent,) = correspondent().home_address_refused(RefusedOption(PEER, HERE, ME), 0.0)
     assert sent == SendMobility(ME, HERE, BindingError(ErrorStatus.UNKNOWN_BINDING, PEER))
 
 
 def test_data_that_a_binding_allows_and_a_policy_does_not_is_no_binding_error():
     node = bound(correspondent())
-    assert node.home_address_refused(PEER, HERE, ME, 0.0) == []
+    assert node.home_address_refused(RefusedOption(PEER, HERE, ME), 0.0) == []
     assert node.dropped == {"refused-by-policy": 1}
-    assert len(node.home_address_refused(PEER, THERE, ME, 0.0)) == 1
+    assert len(node.home_address_refused(RefusedOption(PEER, THERE, ME), 0.0)) == 1
 
 
 def test_a_message_of_unknown_type_is_answered_by_an_error():
@@ -440,8 +441,11 @@ def test_a_message_of_unknown_type_is_answered_by_an_error():
 
 def test_errors_are_limited_and_never_sent_to_a_group():
     node = correspondent()
-    assert node.home_address_refused(PEER, IPv6Address("ff02::1"), ME, 0.0) == []
-    sent = [node.home_address_refused(PEER, HERE, ME, 0.01 * number) for number in range(20)]
+    assert node.home_address_refused(RefusedOption(PEER, IPv6Address("ff02::1"), ME), 0.0) == []
+    sent = [
+        node.home_address_refused(RefusedOption(PEER, HERE, ME), 0.01 * number)
+        for number in range(20)
+    ]
     assert len([effects for effects in sent if effects]) == 10
     assert node.dropped == {"error-not-sent": 11}
 

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.effects import (
     AnnounceInterception,
     BindingChanged,
@@ -177,8 +178,8 @@ def test_a_message_of_unknown_type_is_answered_by_an_error():
 def test_data_with_a_home_address_that_is_not_bound_is_answered_by_an_error():
     home_agent = agent()
     receive(home_agent, update(1))
-    assert home_agent.home_address_refused(NODE, HERE, AGENT, 1.0) == []
-    (sent,) = home_agent.home_address_refused(NODE, THERE, AGENT, 1.0)
+    assert home_agent.home_address_refused(RefusedOption(NODE, HERE, AGENT), 1.0) == []
+    (sent,) = home_agent.home_address_refused(RefusedOption(NODE, THERE, AGENT), 1.0)
     assert sent == SendMobility(AGENT, THERE, BindingError(ErrorStatus.UNKNOWN_BINDING, NODE))
 
 

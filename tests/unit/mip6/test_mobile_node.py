@@ -525,6 +525,15 @@ def test_a_movement_of_the_peer_sends_again_at_once_by_the_direct_path():
     assert mobile.deadline == 1.5
 
 
+def test_a_peer_that_is_found_is_sent_again_only_what_was_sent_in_vain():
+    mobile = node_outside()
+    pass_tests(mobile, mobile.register(PEER, CORRESPONDENT, 0.0), 0.1)
+    assert mobile.peer_moved(PEER, 0.5, found=True) == []
+    assert len(updates(mobile.timer_expired(1.1))) == 1
+    (sent,) = sends(mobile.peer_moved(PEER, 1.5, found=True))
+    assert isinstance(sent.message, BindingUpdate)
+
+
 def test_a_movement_of_a_peer_to_whom_nothing_is_under_way_sends_nothing():
     mobile = registered(CORRESPONDENT, PEER)
     assert mobile.peer_moved(PEER, 1.0) == []
