@@ -12,7 +12,7 @@ from mobivpn.errors import CallerError
 from mobivpn.host.associations import Associations, Purpose
 from mobivpn.host.plan import Company
 from mobivpn.ipsec.minting import SaPair
-from mobivpn.ipsec.sa import Spi
+from mobivpn.ipsec.sa import AuthenticationAssociation, Spi
 from mobivpn.variants import USUAL, Variants
 
 
@@ -32,7 +32,8 @@ class Configuration:
     `devices` names interfaces by what they are for (role dependent). `agent_delay_ms` holds back
     every effect of the agent. With `binding_keys`, the VCM sends keys for the nodes' bindings
     (RFC 4449). A `classic` mobile node waits for routers to advertise themselves, and for duplicate
-    address detection. `event_log` and `key_log` are files; without a key log no key is written
+    address detection. `advertisements` is the association under which the inside advertises itself,
+    if it does under any. `event_log` and `key_log` are files; without a key log no key is written
     anywhere.
     """
 
@@ -53,6 +54,7 @@ class Configuration:
     binding_keys: bool = False
     classic: bool = False
     variants: Variants = USUAL
+    advertisements: AuthenticationAssociation | None = None
 
     @property
     def given(self) -> Associations:

@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> None:
             lan,
             configuration.devices["gateway"],
             configuration.link_mtu,
+            configuration.advertisements,
         ),
         SignallingEndpoint(epoch(), [company.security_gateway_inside]),
     )

@@ -24,6 +24,7 @@ from mobivpn.host.network import (
 )
 from mobivpn.ipsec.databases import Change, Entry, Remove
 from mobivpn.ipsec.policy import (
+    AhTemplate,
     EspTemplate,
     HomeAddressTemplate,
     PolicyAction,
@@ -31,8 +32,14 @@ from mobivpn.ipsec.policy import (
     Template,
 )
 from mobivpn.ipsec.route_optimisation import RouteOptimisation
-from mobivpn.ipsec.sa import EspAlgorithm, SecurityAssociation, Spi
-from mobivpn.ipsec.selector import Direction
+from mobivpn.ipsec.sa import (
+    AhAlgorithm,
+    AuthenticationAssociation,
+    EspAlgorithm,
+    SecurityAssociation,
+    Spi,
+)
+from mobivpn.ipsec.selector import Direction, TrafficSelector
 
 GONE = (
     "No such process",
@@ -49,6 +56,7 @@ AEAD = {
     EspAlgorithm.AES128GCM16: ("rfc4106(gcm(aes))", 128),
     EspAlgorithm.AES256GCM16: ("rfc4106(gcm(aes))", 128),
 }
+AUTHENTICATION = {AhAlgorithm.SHA256_128: ("hmac(sha256)", 128)}
 """Linux's name of an algorithm, and its ICV length in bits."""
 
 RunIp = Callable[[list[str], str], subprocess.CompletedProcess[str]]
@@ -194,21 +202,23 @@ def _direction(policy: SecurityPolicy) -> str:
 
 
 def _without_key(line: str) -> str:
-    return re.sub(r"(aead \S+) 0x\w+", r"\1 (key)", line)
+    return re.sub(r"((?:aead|auth-trunc) \S+) 0x\w+", r"\1 (key)", line)
 
 
 def _selector(policy: SecurityPolicy) -> str:
-    selector = policy.selector
+    words = _traffic(policy.selector, policy.direction)
+    return words if policy.device is None else f"{words} dev {policy.device}"
+
+
+def _traffic(selector: TrafficSelector, direction: Direction) -> str:
     source, destination = selector.local_prefix, selector.remote_prefix
-    if policy.direction is not Direction.OUTBOUND:
+    if direction is not Direction.OUTBOUND:
         source, destination = destination, source
     words = [f"src {source} dst {destination}"]
     if selector.inner_protocol is not None:
         words.append(f"proto {selector.inner_protocol}")
-    if selector.mobility_type is not None:
-        words.append(f"type {selector.mobility_type}")
-    if policy.device is not None:
-        words.append(f"dev {policy.device}")
+    kinds = (selector.mobility_type, selector.icmp_type)
+    words += [f"type {kind}" for kind in kinds if kind is not None]
     return " ".join(words)
 
 
@@ -221,6 +231,8 @@ def _template(template: Template) -> str:
         reqid = f" reqid {template.reqid}" if template.reqid is not None else ""
         level = " level use" if template.optional else ""
         return f"{ends} proto esp{reqid} mode {template.mode.value}{level}"
+    if isinstance(template, AhTemplate):
+        return f"{ends} proto ah reqid {template.reqid} mode transport"
     protocol = "hao" if isinstance(template, HomeAddressTemplate) else "route2"
     return f"{ends} proto {protocol} mode ro level use"
 
@@ -272,6 +284,27 @@ def _(entry: SecurityAssociation) -> Iterator[str]:
 def _(entry: SecurityAssociation) -> Iterator[str]:
     yield (
         f"xfrm state delete src {entry.source} dst {entry.destination} proto esp "
+        f"spi {int(entry.spi):#x}"
+    )
+
+
+@addition.register
+def _(entry: AuthenticationAssociation) -> Iterator[str]:
+    name, icv_bits = AUTHENTICATION[entry.algorithm]
+    mark = "" if entry.mark is None else f" output-mark {entry.mark} mask {entry.mark}"
+    yield (
+        f"xfrm state add src {entry.source} dst {entry.destination} proto ah "
+        f"spi {int(entry.spi):#x} reqid {entry.reqid} mode transport "
+        f"replay-window {entry.anti_replay_window} flag esn{mark} "
+        f"sel {_traffic(entry.selector, Direction.INBOUND)} "
+        f"auth-trunc {name} 0x{entry.key.hex()} {icv_bits}"
+    )
+
+
+@removal.register
+def _(entry: AuthenticationAssociation) -> Iterator[str]:
+    yield (
+        f"xfrm state delete src {entry.source} dst {entry.destination} proto ah "
         f"spi {int(entry.spi):#x}"
     )
 

@@ -16,6 +16,7 @@ from agents.link_monitor import (
 )
 from agents.mobility import speak_mobility
 from agents.neighbour_discovery import NeighbourDiscovery
+from mobivpn.host.advertisements import VERIFIED_MARK
 from mobivpn.host.effects import AnnounceAddress
 from mobivpn.host.idleness import ReadUse
 from mobivpn.host.mobile_node import MobileNodeHost
@@ -34,7 +35,8 @@ class Links:
     def __init__(self, edge: Edge, core: MobileNodeHost) -> None:
         self._core = core
         self._monitor = LinkMonitor(edge.configuration.devices["links"])
-        self._discovery = NeighbourDiscovery()
+        authenticates = edge.configuration.advertisements is not None
+        self._discovery = NeighbourDiscovery(VERIFIED_MARK if authenticates else 0)
         self._hardware_address: dict[str, bytes] = {}
         edge.driver.on_readable(self._monitor.file, self._link_changed)
         edge.driver.on_readable(self._discovery.file, self._router_heard)
@@ -61,7 +63,12 @@ class Links:
             effect
             for heard in self._discovery.read()
             for effect in self._core.router_heard(
-                heard.device, heard.router, heard.prefixes, heard.lifetime_s, now
+                heard.device,
+                heard.router,
+                heard.prefixes,
+                heard.lifetime_s,
+                now,
+                verified=heard.verified,
             )
         ]
 
@@ -86,6 +93,7 @@ def main(arguments: list[str]) -> None:
             configuration.given,
             configuration.link_mtu,
             DuplicateDetection.CLASSIC if configuration.classic else DuplicateDetection.OPTIMISTIC,
+            configuration.advertisements,
         ),
         MobileNode(me.external_home_address, os.urandom),
         CorrespondentNode(os.urandom),

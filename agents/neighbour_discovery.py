@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
+from mobivpn.errors import CallerError
+
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 133, 134, 136
 ALL_NODES, ALL_ROUTERS = "ff02::1", "ff02::2"
 PREFIX_INFORMATION, TARGET_LINK_LAYER_ADDRESS = 3, 2
 OVERRIDE, ROUTER = 0x20000000, 0x80000000
 ICMP6_FILTER = 1
 HOP_LIMIT = 255
+SO_RCVMARK = 75
+"""Tell the mark of what is received (Linux 5.19); Python's socket module has no name for it."""
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ class RouterHeard:
     router: IPv6Address
     prefixes: tuple[IPv6Network, ...]
     lifetime_s: int
+    verified: bool = False
 
 
 def decode_advertisement(data: bytes) -> tuple[int, tuple[IPv6Network, ...]] | None:
@@ -48,9 +53,13 @@ def decode_advertisement(data: bytes) -> tuple[int, tuple[IPv6Network, ...]] | N
 
 
 class NeighbourDiscovery:
-    """One raw ICMPv6 socket that hears router advertisements on every link."""
+    """One raw ICMPv6 socket that hears router advertisements on every link.
 
-    def __init__(self) -> None:
+    What bears `verified_mark` was authenticated on its way here, by the kernel's AH.
+    """
+
+    def __init__(self, verified_mark: int = 0) -> None:
+        self._verified_mark = verified_mark
         self.file = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         only_advertisements = bytearray(b"\xff" * 32)
         word, bit = divmod(ROUTER_ADVERTISEMENT, 32)
@@ -60,16 +69,25 @@ class NeighbourDiscovery:
             self.file.setsockopt(socket.IPPROTO_IPV6, option, 1)
         for option in (socket.IPV6_MULTICAST_HOPS, socket.IPV6_UNICAST_HOPS):
             self.file.setsockopt(socket.IPPROTO_IPV6, option, HOP_LIMIT)
+        if verified_mark:
+            try:
+                self.file.setsockopt(socket.SOL_SOCKET, SO_RCVMARK, 1)
+            except OSError as error:
+                raise CallerError(
+                    f"what AH has verified cannot be told: it needs Linux 5.19 ({error.strerror})"
+                ) from error
 
     def read(self) -> Iterator[RouterHeard]:
         """Yield the advertisement that is waiting, if it is a valid one (RFC 4861 6.1.2)."""
         data, ancillary, _, source = self.file.recvmsg(2048, 256)
-        index = hop_limit = 0
+        index = hop_limit = mark = 0
         for level, kind, value in ancillary:
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
                 index = struct.unpack_from("=I", value, 16)[0]
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_HOPLIMIT:
                 hop_limit = struct.unpack_from("=i", value)[0]
+            if level == socket.SOL_SOCKET and kind == socket.SO_MARK:
+                mark = struct.unpack_from("=I", value)[0]
         router = IPv6Address(source[0].partition("%")[0])
         decoded = decode_advertisement(data)
         if decoded is None or hop_limit != HOP_LIMIT or not router.is_link_local:
@@ -78,7 +96,8 @@ class NeighbourDiscovery:
             device = socket.if_indextoname(index)
         except OSError:
             return  # the interface has gone meanwhile, and its links with it
-        yield RouterHeard(device, router, decoded[1], decoded[0])
+        verified = bool(mark & self._verified_mark)
+        yield RouterHeard(device, router, decoded[1], decoded[0], verified)
 
     def solicit(self, device: str) -> None:
         """Ask the routers on a link for an advertisement."""

@@ -9,6 +9,7 @@ probes.csv, moves.csv, handovers.csv, phases.csv, messages.csv and clear_text.cs
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from math import ceil
@@ -16,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from experiments.clear_text import GIVEN_AWAY
 from experiments.errors import ResultError
 from experiments.measure.handovers import Handover
 from experiments.measure.probes import Leg, Phase
@@ -136,6 +138,9 @@ def summarise(walk: Walk) -> dict[str, Any]:
             phase.value: sum(leg.lost for leg in forward if leg.phase is phase) for phase in Phase
         },
         "clear_text_packets_outside": len(walk.seen.clear_text),
+        "clear_text_packets_by_link": dict(
+            sorted(Counter(found.link for found in walk.seen.clear_text).items())
+        ),
         "rtt_ms": rtt,
         "shortest_path_rtt_ms": walk.shortest_path_rtt_ms(),
         "direct_setup_ms": walk.setup.duration_ms if walk.setup else None,
@@ -210,11 +215,12 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
     )
     direct = _median(walk.round_trips_ms(PacketPath.DIRECT))
     shortest, bound = walk.shortest_path_rtt_ms(), walk.setup_bound_ms()
-    settled = walk.settled()
+    settled, lured = walk.settled(), walk.lured
     went_direct = PacketPath.DIRECT.value in [wanted for wanted, _ in settled]
     checks = [
         at_most("probes were sent (ends without any)", _silent_ends(walk), 0),
-        at_most("clear text packets outside", len(walk.seen.clear_text), 0),
+        at_most("clear text packets outside", len(walk.given_away_elsewhere()), 0),
+        *_lured(walk),
         at_most("ESP packets that no key opens", walk.seen.unopened_esp, 0),
         at_most("probes lost by the switch", _lost_between_moves(forward), 0 if lossless else None),
         at_most("echoes lost by the switch", _lost_between_moves(echoes), 0 if lossless else None),
@@ -229,8 +235,8 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
                  len(settled)),
         at_least(
             "moves with a first arrival in both directions",
-            sum(result.gap_ns is not None for result in walk.moves),
-            len(walk.run.get("moves", walk.moves)),
+            sum(result.gap_ns is not None for result in walk.moves if result not in lured),
+            len(walk.run.get("moves", walk.moves)) - len(lured),
         ),
     ]  # fmt: skip
     if went_direct:
@@ -248,10 +254,30 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))
     for transfer in walk.transfers:
         begins = [move.begin_ns for move in walk.timeline.moves]
-        spans = list(zip([0, *begins], [*begins, END_OF_TIME_NS], strict=True))
+        spans = [
+            span
+            for span in zip([0, *begins], [*begins, END_OF_TIME_NS], strict=True)
+            if not walk.is_lured_at(span[0])
+        ]
         stopped = sum(not transfer.passed_in(*span) for span in spans) + bool(transfer.broken)
         checks.append(at_most(f"times that the transfer at {transfer.name} stopped", stopped, 0))
     return checks
+
+
+def _lured(walk: Walk) -> list[dict[str, Any]]:
+    """Return the checks of visits to attackers' networks.
+
+    A node that believes whoever advertises the company's prefix gives itself away: where a run
+    shows that, it has to be seen.
+    """
+    believes = walk.run.get("variants", {}).get("inside_auth") != "ah"
+    check, limit = (at_least, 1) if believes else (at_most, 0)
+    return [
+        check(GIVEN_AWAY.format(network), len(walk.given_away_in(network)), limit)
+        for network in sorted(
+            {move.target for move in walk.timeline.moves} & walk.plan.fake_networks.keys()
+        )
+    ]
 
 
 def at_most(name: str, value: float | None, limit: float | None) -> dict[str, Any]:

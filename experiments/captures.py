@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.programs import TestbedError
+from topologies.addresses import EVE
+from topologies.fake_network import FAKE_LINK
 from topologies.topo import far_end
 
 ROOT = ""
@@ -33,6 +35,7 @@ INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     "uplink-wifi1": ("wifi1", "wifi1-up"),
     "uplink-wifi2": ("wifi2", "wifi2-up"),
     "uplink-cell": ("cell", "cell-up"),
+    FAKE_LINK: (EVE, FAKE_LINK),
     **{node: (ROOT, far_end(node)) for node in ("mn1", "mn2", "mn3")},
 }
 """(host, interface) by link."""
@@ -50,17 +53,22 @@ class _Piece:
 
 @dataclass(slots=True)
 class Captures:
-    """The capture programs of one run; `host(name)` gives the Mininet node."""
+    """The capture programs of one run, on all links but those of `without`.
+
+    `host(name)` gives the Mininet node.
+    """
 
     host: Callable[[str], Any]
     scratch: Path
     target: Path
+    without: frozenset[str] = frozenset()
     _pieces: dict[str, list[_Piece]] = field(default_factory=dict)
 
     def start(self) -> None:
         """Begin on every link; return when all are capturing."""
         for link, (host, interface) in INTERFACE_BY_LINK.items():
-            self._begin(link, host, interface)
+            if link not in self.without:
+                self._begin(link, host, interface)
         for pieces in self._pieces.values():
             _wait_for_begin(pieces[-1])
 

@@ -3,7 +3,8 @@
 A packet is clear text if, outside any ESP, it holds an address of the VPN anywhere (also as a
 neighbour discovery target, in a mobility option or quoted in an ICMPv6 error), or if it is UDP, TCP
 or an echo (also in a fragment, in IPv4, under AH, quoted). Neighbour discovery, multicast listener
-reports and mobility headers are none as long as they hold no VPN address.
+reports and mobility headers are none as long as they hold no VPN address. What an attacker says of
+the VPN in a network of its own is none either: it gives nothing away.
 """
 
 import subprocess
@@ -30,12 +31,22 @@ IPV4_UPPER_LAYERS = (1, NextHeader.UDP, NextHeader.TCP)
 NANOSECONDS = 1_000_000_000
 
 GATEWAY_LINK, HOME_AGENT_LINK, UPLINK, ATTACKER_LINK = "sg-ext", "ha", "uplink-", "eve"
+FAKE_LINK = "{}-lan"
+"""An attacker's own network, by its name."""
+GIVEN_AWAY = "clear text packets in {}'s network"
+"""The name of the check of one."""
+ATTACKER_LINKS = (ATTACKER_LINK, FAKE_LINK.format(ATTACKER_LINK))
 """External links that no node moves to; a mobile node's link is external while it is outside."""
 
 
 def is_external(link: str) -> bool:
     """Tell whether a link lies outside the company, whoever is attached."""
-    return link in (GATEWAY_LINK, HOME_AGENT_LINK, ATTACKER_LINK) or link.startswith(UPLINK)
+    return link in (GATEWAY_LINK, HOME_AGENT_LINK, *ATTACKER_LINKS) or link.startswith(UPLINK)
+
+
+def hardware_source(frame: bytes) -> bytes:
+    """Return who sent an Ethernet frame."""
+    return frame[6:12]
 
 
 def clear_text_in(frame: bytes, layers: Layers, vpn_prefixes: tuple[bytes, ...]) -> str | None:
@@ -74,11 +85,14 @@ def tshark_clear_text(
     outside_intervals_by_link: Mapping[str, Sequence[tuple[int, int]]],
     vpn_prefixes: Iterable[bytes],
     tshark: str = "tshark",
+    *,
+    attackers: Iterable[bytes] = (),
 ) -> dict[str, int]:
     """Count clear text packets by link with tshark alone, without keys: nothing of ours judges.
 
     `captures` are those of links that are external at some time; a link that is in
-    `outside_intervals_by_link` counts within these times [begin, end) in nanoseconds only.
+    `outside_intervals_by_link` counts within these times [begin, end) in nanoseconds only. Frames
+    from the hardware addresses of `attackers` do not count.
     """
     wanted = ["udp", "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
     wanted += [
@@ -89,6 +103,7 @@ def tshark_clear_text(
     counts = {}
     for link, path in sorted(captures.items()):
         display_filter = "(" + " || ".join(wanted) + ")"
+        display_filter += "".join(f" && !(eth.src == {own.hex(':')})" for own in attackers)
         if link in outside_intervals_by_link:
             times = [
                 f"(frame.time_epoch >= {_epoch(begin)} && frame.time_epoch < {_epoch(end)})"

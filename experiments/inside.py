@@ -18,7 +18,7 @@ from experiments.programs import TestbedError
 from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
 from experiments.testbed import Testbed, links_of
-from topologies.addresses import PLAN
+from topologies.addresses import EVE, INSIDE_LINK, PLAN, fixed_mac
 from vm import openvswitch
 
 EXPERIMENTS = {"walk": walk.run, "handover": handover.run}
@@ -61,6 +61,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             "home_agent": str(company.home_agent),
             "signalling_port": company.signalling_port,
             "access_networks": {network.name: str(network.prefix) for network in PLAN.access},
+            "fake_networks": {EVE: fixed_mac(INSIDE_LINK)} if scenario.visits_eve else {},
             "nodes": {
                 node.name: {
                     "internal_home_address": str(node.internal_home_address),

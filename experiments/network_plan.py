@@ -4,7 +4,7 @@ It is read from the run's own run.json, so that a result folder can be analysed 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
@@ -35,7 +35,8 @@ class NetworkPlan:
     `delay_ms` is by link profile: lan, sg, ha and the access networks' names. Delays sit so: each
     host's link to the LAN switch and r22's, `lan`; r22 - s-sg, `lan`; s-sg - sg, none; sg - inet,
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
-    outside, none. `prefix_by_network` has the access networks' prefixes, as far as they are known.
+    outside, none. `prefix_by_network` has the access networks' prefixes, as far as they are known;
+    `fake_networks` the hardware address of the router of each network that imitates the inside.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -51,6 +52,12 @@ class NetworkPlan:
     loss_percent: Mapping[str, float]
     prefix_by_network: Mapping[str, IPv6Network]
     signalling_port: int = 5202
+    fake_networks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+    @cached_property
+    def external_networks(self) -> frozenset[str]:
+        """Names of all networks outside the company that a node can be attached to."""
+        return self.access_networks | frozenset(self.fake_networks)
 
     @cached_property
     def access_networks(self) -> frozenset[str]:
@@ -169,6 +176,10 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
                 for name, prefix in addresses.get("access_networks", {}).items()
             },
             signalling_port=int(addresses.get("signalling_port", 5202)),
+            fake_networks={
+                name: bytes.fromhex(address.replace(":", ""))
+                for name, address in addresses.get("fake_networks", {}).items()
+            },
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

@@ -28,6 +28,7 @@ SUMMARY_KEYS = (
     "probes",
     "lost_by_phase",
     "clear_text_packets_outside",
+    "clear_text_packets_by_link",
     "rtt_ms",
     "shortest_path_rtt_ms",
     "direct_setup_ms",

@@ -30,7 +30,7 @@ from mobivpn.variants import (
 SCENARIOS = Path(__file__).parent / "scenarios"
 
 Node = Literal["mn1", "mn2", "mn3"]
-Network = Literal["lan", "wifi1", "wifi2", "cell"]
+Network = Literal["lan", "wifi1", "wifi2", "cell", "eve"]
 Attach = Literal["replug", "new"]
 SHORTEST_GAP_MS = 1.0
 
@@ -136,7 +136,7 @@ class Scenario(_Model):
     the last.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     summary: str
     experiment: Literal["walk", "handover"] = "walk"
     embodiment: Annotated[Embodiment, BeforeValidator(str)] = Embodiment.PRIVATE
@@ -198,8 +198,16 @@ class Scenario(_Model):
         return Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
 
     def is_soft(self, origin: str, target: str) -> bool:
-        """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never."""
-        return self.handover == "soft" and "lan" not in (origin, target)
+        """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never.
+
+        Nor one of eve's network, which pretends to be the LAN.
+        """
+        return self.handover == "soft" and not {"lan", "eve"} & {origin, target}
+
+    @property
+    def visits_eve(self) -> bool:
+        """Whether a node is plugged into eve's network."""
+        return any(move.to == "eve" for move in self.move)
 
 
 def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario:

@@ -22,14 +22,20 @@ def clear_text_by_tshark(folder: Path, tshark: str = "tshark") -> dict[str, int]
     """Return the number of clear text packets on each link that is ever external."""
     results = ResultSet(folder)
     plan = plan_from_run(results.load_run())
-    timeline = read_timeline(results.load_events(), plan.access_networks)
+    timeline = read_timeline(results.load_events(), plan.external_networks)
     links = results.links()
     nodes = [link for link in links if link in plan.node_by_name]
     captures = {
         link: results.capture_path(link) for link in links if is_external(link) or link in nodes
     }
     outside = {node: timeline.outside_intervals(node) for node in nodes}
-    return tshark_clear_text(captures, outside, plan.vpn_prefix_bytes, tshark)
+    return tshark_clear_text(
+        captures,
+        outside,
+        plan.vpn_prefix_bytes,
+        tshark,
+        attackers=plan.fake_networks.values(),
+    )
 
 
 def mobility_opinions(folder: Path, tshark: str = "tshark") -> dict[str, Opinion]:

@@ -22,11 +22,14 @@ from agents.configuration import Configuration, GivenAssociation, write
 from experiments.captures import Captures
 from experiments.programs import Program, TestbedError, logged, wait_until
 from experiments.scenario import Scenario
+from mobivpn.host.advertisements import mint_advertisements
 from mobivpn.host.associations import mint_associations, share_of
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.ipsec.sa import EspAlgorithm
-from topologies.addresses import PLAN
+from mobivpn.variants import InsideAuthentication
+from topologies.addresses import EVE, INSIDE_LINK, PLAN, link_local
 from topologies.attachment import Attachment
+from topologies.fake_network import FAKE_LINK, imitate_inside
 from topologies.links import DEFAULT_LINKS, LinkProfile
 from topologies.topo import build, configure
 
@@ -47,6 +50,8 @@ DEVICES = {
     "mn2": {"links": "mn2-eth"},
     "mn3": {"links": "mn3-eth"},
 }
+AT_ADVERTISEMENTS = frozenset({"internal_router", "mobile_node"})
+"""The roles at an end of the association for the inside's router advertisements."""
 READY_WITHIN_S = 60.0
 START_WITHIN_S = 3.0
 """Time for traffic programs to start."""
@@ -64,6 +69,7 @@ RADVD = """interface {device} {{
   MinRtrAdvInterval {least_s};
   MaxRtrAdvInterval {most_s};
   MinDelayBetweenRAs 0.03;
+  {more}
   prefix {prefix} {{ AdvOnLink on; AdvAutonomous on; AdvRouterAddr on; }};
 }};
 """
@@ -126,7 +132,14 @@ class Testbed:
         self._stack.callback(self.net.stop)
         self.net.start()
         configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed)
-        captures = Captures(self.host, self._scratch, self._results / "captures")
+        if self.scenario.visits_eve:
+            imitate_inside(self.net)
+        captures = Captures(
+            self.host,
+            self._scratch,
+            self._results / "captures",
+            without=frozenset() if self.scenario.visits_eve else frozenset({FAKE_LINK}),
+        )
         captures.start()
         self._stack.callback(captures.stop)
         self.attachment = Attachment(
@@ -187,12 +200,18 @@ class Testbed:
 
     def _start_radvd(self) -> None:
         routers = [(network.name, f"{network.name}-lan", network.prefix) for network in PLAN.access]
-        routers.append(("r22", "r22-lan", PLAN.company.vpn_prefix))
+        routers.append(("r22", INSIDE_LINK, PLAN.company.vpn_prefix))
+        if self.scenario.visits_eve:
+            routers.append((EVE, FAKE_LINK, PLAN.company.vpn_prefix))
         least_s, most_s = ADVERTISEMENT_INTERVALS_S[self.scenario.handover]
         for name, device, prefix in routers:
             path = self._scratch / f"radvd-{name}.conf"
+            # The association is with all nodes: each is answered so that all can hear it.
+            more = "AdvRASolicitedUnicast off;" if name == "r22" and self._authenticates else ""
             path.write_text(
-                RADVD.format(device=device, prefix=prefix, least_s=least_s, most_s=most_s)
+                RADVD.format(
+                    device=device, prefix=prefix, least_s=least_s, most_s=most_s, more=more
+                )
             )
             with (self._results / "logs" / f"radvd-{name}.log").open("wb") as output:
                 process = self.host(name).popen(
@@ -206,8 +225,17 @@ class Testbed:
                 )
             self._stack.callback(_end, process)
 
+    @property
+    def _authenticates(self) -> bool:
+        return self.scenario.inside_auth is InsideAuthentication.AH
+
     def _start_agents(self) -> None:
         given = mint_associations(PLAN.company, EspAlgorithm.AES256GCM16, os.urandom)
+        advertisements = (
+            mint_advertisements(link_local(INSIDE_LINK), os.urandom)
+            if self._authenticates
+            else None
+        )
         for name, role in ROLES.items():
             node = name if role == "mobile_node" else None
             path = self._scratch / f"{name}.json"
@@ -226,6 +254,7 @@ class Testbed:
                     binding_keys=self.scenario.binding_auth == "static",
                     classic=self.scenario.handover == "classic",
                     variants=self.scenario.variants,
+                    advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
                     devices=DEVICES.get(name, {}),
                     outside_router=PLAN.gateway_router,
                     gateway_socket=str(self._scratch / "gateway.socket"),

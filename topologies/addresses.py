@@ -1,8 +1,10 @@
 """The address plan of figure 1, as frozen data; documentation addresses only."""
 
+import hashlib
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
+from mobivpn.host.movement import LINK_LOCAL_PREFIX, interface_identifier
 from mobivpn.host.plan import Company, NodeIdentity
 
 
@@ -31,6 +33,24 @@ class Plan:
 def _access_network(name: str, number: int) -> AccessNetwork:
     prefix = IPv6Network(f"2001:db8:{number}::/64")
     return AccessNetwork(name, prefix, prefix[1], IPv6Network(f"2001:db8:f{number}::/64"))
+
+
+EVE = "eve"
+"""The attacker's host, and the network that it offers."""
+INSIDE_LINK = "r22-lan"
+"""The interface by which r22 advertises the inside."""
+
+
+def fixed_mac(interface: str) -> str:
+    """Return the locally administered address that an interface of this name always has."""
+    digest = hashlib.sha256(interface.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def link_local(interface: str) -> IPv6Address:
+    """Return the link-local address that follows from that."""
+    identifier = interface_identifier(bytes.fromhex(fixed_mac(interface).replace(":", "")))
+    return LINK_LOCAL_PREFIX[identifier]
 
 
 PLAN = Plan(

@@ -1,6 +1,5 @@
 """Figure 1 of the seed as a Mininet `Topo`, and the network built from it."""
 
-import hashlib
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from mininet.net import Mininet
 from mininet.node import Node, OVSSwitch, RemoteController
 from mininet.topo import Topo
 
-from topologies.addresses import PLAN, Plan
+from topologies.addresses import EVE, PLAN, Plan, fixed_mac
 from topologies.links import (
     GATEWAY,
     HOME_AGENT,
@@ -41,10 +40,10 @@ MOBILE_NODE_SYSCTLS = {
     "conf/default/use_optimistic": 1,
 }
 MOBILE_NODES = frozenset(node.name for node in PLAN.company.nodes)
-ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell"})
+ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell", EVE})
 LAN_HOSTS = ("fs", "ws1", "ws2", "ws3", "vcm")
 GATEWAY_SWITCH = "s-sg"
-SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell")
+SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell", "s-eve")
 CONTROLLER_PORT = 6653
 
 
@@ -78,7 +77,7 @@ class CompanyTopo(Topo):
 
     def build(self, plan: Plan = PLAN) -> None:
         """Name all nodes and links."""
-        for name in (*LAN_HOSTS, "r22", "sg", "inet", "ha", "eve"):
+        for name in (*LAN_HOSTS, "r22", "sg", "inet", "ha", EVE):
             self.addHost(name)
         for network in plan.access:
             self.addHost(network.name)
@@ -99,7 +98,8 @@ class CompanyTopo(Topo):
         self._link("vcm", "vcm-mon", GATEWAY_SWITCH, "s-sg-mon")
         self._link("sg", "sg-ext", "inet", "inet-sg")
         self._link("ha", "ha-eth0", "inet", "inet-ha")
-        self._link("eve", "eve-eth0", "inet", "inet-eve")
+        self._link(EVE, "eve-eth0", "inet", "inet-eve")
+        self._link(EVE, "eve-lan", "s-eve", "s-eve-ar")
         for network in plan.access:
             name = network.name
             self._link(name, f"{name}-up", "inet", f"inet-{name}")
@@ -114,12 +114,6 @@ class CompanyTopo(Topo):
 def far_end(node: str, number: int = 0) -> str:
     """Return the name of the switch's end of a mobile node's cable, the first or a later one."""
     return f"{node}-far{number}"
-
-
-def fixed_mac(interface: str) -> str:
-    """Return the locally administered address that an interface of this name always has."""
-    digest = hashlib.sha256(interface.encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
 def build(plan: Plan = PLAN) -> Mininet:

@@ -18,6 +18,7 @@ FIRST_PROCESS = Path(__file__).resolve().parent / "native.sh"
 FEATURES = (
     ("IPsec (XFRM)", "CONFIG_XFRM_USER", "xfrm_user"),
     ("ESP for IPv6", "CONFIG_INET6_ESP", "esp6"),
+    ("AH for IPv6", "CONFIG_INET6_AH", "ah6"),
     ("Mobile IPv6", "CONFIG_IPV6_MIP6", "mip6"),
     ("IPv6 tunnels", "CONFIG_IPV6_TUNNEL", "ip6_tunnel"),
     ("AES-GCM", "CONFIG_CRYPTO_GCM", "gcm"),

@@ -21,14 +21,17 @@ class Authorisation(Enum):
 class MoveBound:
     """Milliseconds from link down to the first arrival on the new path; the L2 gap is in it.
 
-    None is needed (0) where the overlap of a soft handover is longer than what has to be done.
+    None is needed (0) where the overlap of a soft handover is longer than what has to be done. To
+    and from an attacker's network no packet has a way: there is no bound (None).
     """
 
-    outbound_ms: float
-    inbound_ms: float
+    outbound_ms: float | None
+    inbound_ms: float | None
 
     @property
-    def worse_ms(self) -> float:
+    def worse_ms(self) -> float | None:
+        if self.outbound_ms is None or self.inbound_ms is None:
+            return None
         return max(self.outbound_ms, self.inbound_ms)
 
 
@@ -40,6 +43,8 @@ def move_bound(
     `direct` says that the pair used the direct path when the link went down.
     """
     here, there, way = move.target, peer_place, plan.propagation_ms
+    if {here, there} & plan.fake_networks.keys():
+        return MoveBound(None, None)
     gap_ms = (move.up_ns - move.down_ns) / 1e6
     router = "r22" if here == INSIDE else here
     attached_ms = gap_ms + way(here, router, here)

@@ -166,7 +166,7 @@ def link_delay_ms(sighting: MessageSighting, plan: NetworkPlan, timeline: Timeli
         return delay.get(link.removeprefix("uplink-"), 0.0)
     if link in plan.node_by_name:
         place = timeline.place_at(link, sighting.time_ns)
-        return 0.0 if place in plan.access_networks else delay["lan"]
+        return 0.0 if place in plan.external_networks else delay["lan"]
     return 0.0 if link in ("sg-lan", "monitor") else delay["lan"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from experiments.clear_text import clear_text_in, is_external
+from experiments.clear_text import clear_text_in, hardware_source, is_external
 from experiments.dissect import (
     Dissector,
     HomeAddress,
@@ -135,10 +135,11 @@ class _LinkObserver:
         """Read the link's capture."""
         count = 0
         prefixes = self._plan.vpn_prefix_bytes
+        attackers = frozenset(self._plan.fake_networks.values())
         for time_ns, frame in read_frames(results.capture_path(self._link)):
             count += 1
             layers = self._dissector.layers(frame)
-            if self._is_external_at(time_ns):
+            if self._is_external_at(time_ns) and hardware_source(frame) not in attackers:
                 what = clear_text_in(frame, layers, prefixes)
                 if what is not None:
                     self._seen.clear_text.append(ClearText(time_ns, self._link, what))

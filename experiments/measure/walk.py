@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.clear_text import FAKE_LINK
 from experiments.databases import read_databases
 from experiments.esp_keys import read_esp_sa
 from experiments.measure.bindings import WrongBinding, wrong_bindings
@@ -18,7 +19,7 @@ from experiments.measure.bounds import (
 from experiments.measure.handovers import Handover, exchanges, steps_of
 from experiments.measure.messages import Message, named, read_messages
 from experiments.measure.moves import Window, assign_to_moves, windows_of
-from experiments.measure.observe import Observations, observe
+from experiments.measure.observe import ClearText, Observations, observe
 from experiments.measure.phases import Interval, assign_to_intervals, intervals_of
 from experiments.measure.probes import Leg, Phase, Probe, Traffic, read_traffic
 from experiments.measure.setup import DirectSetup, direct_setup
@@ -161,7 +162,7 @@ class Walk:
         ought to go there and whether the last arrivals in both directions did.
 
         A move that the other node's overtakes, while the first has not done with its links, settles
-        nothing.
+        nothing; nor does one into an attacker's network, where nothing gets through.
         """
         moves = [move for move in self.timeline.moves if move.node in self.pair]
         times = [move.begin_ns for move in moves]
@@ -170,7 +171,7 @@ class Walk:
         states = []
         spans = zip([0, *times], [0, *done], [*times, END_OF_TIME_NS], strict=True)
         for begin_ns, done_ns, end_ns in spans:
-            if end_ns < done_ns:
+            if end_ns < done_ns or self.is_lured_at(begin_ns):
                 continue
             inside = [place == INSIDE for place in self._places_at(begin_ns)]
             if all(inside):
@@ -184,6 +185,34 @@ class Walk:
             states.append((wanted.value, right))
         return states
 
+    def is_lured_at(self, time_ns: int) -> bool:
+        """Tell whether one of the pair is in an attacker's network."""
+        return not self.plan.fake_networks.keys().isdisjoint(self._places_at(time_ns))
+
+    @property
+    def lured(self) -> list[MoveResult]:
+        """The moves into an attacker's network."""
+        return [result for result in self.moves if result.move.target in self.plan.fake_networks]
+
+    def given_away_in(self, network: str) -> list[ClearText]:
+        """Return what could be read in an attacker's network, from its own capture."""
+        link = FAKE_LINK.format(network)
+        return [found for found in self.seen.clear_text if found.link == link]
+
+    def given_away_elsewhere(self) -> list[ClearText]:
+        """Return what could be read outside, but for the networks of attackers."""
+        fakes = self.plan.fake_networks
+        own = {FAKE_LINK.format(network) for network in fakes}
+        return [
+            found
+            for found in self.seen.clear_text
+            if found.link not in own
+            and not (
+                found.link in self.plan.node_by_name
+                and self.timeline.place_at(found.link, found.time_ns) in fakes
+            )
+        ]
+
     def _places_at(self, time_ns: int) -> tuple[str, str]:
         first, second = self.pair
         return self.timeline.place_at(first, time_ns), self.timeline.place_at(second, time_ns)
@@ -193,6 +222,8 @@ class Walk:
         place_at = self.timeline.place_at
         source = leg.left_by or place_at(leg.source, leg.sent_ns)
         target = leg.landed_by or place_at(leg.destination, leg.arrived_ns or leg.sent_ns)
+        if {source, target} & self.plan.fake_networks.keys():
+            return None
         if leg.path is PacketPath.VIA_HOME_AGENTS:
             return way(source, "ha", target)
         if leg.path is PacketPath.VIA_GATEWAY:
@@ -233,7 +264,7 @@ def measure(results: ResultSet) -> Walk:
     plan = plan_from_run(run)
     first, second = run["pair"]
     pair = (str(first), str(second))
-    timeline = read_timeline(results.load_events(), plan.access_networks)
+    timeline = read_timeline(results.load_events(), plan.external_networks)
     seen = observe(results, read_esp_sa(results.keys_path), plan, timeline, pair)
     messages = read_messages(seen, plan, timeline, pair)
     traffic = read_traffic(results, plan, pair, seen)
@@ -301,7 +332,8 @@ def _move_result(
     direct = bool(before) and before[-1] is Phase.DIRECT
     authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
     bound = move_bound(move, timeline.place_at(peer, move.up_ns), direct, authorisation, plan)
-    steps = steps_of(windows, peer, exchange) if move.kind is MoveKind.HANDOVER else None
+    handover = move.kind is MoveKind.HANDOVER and move.target not in plan.fake_networks
+    steps = steps_of(windows, peer, exchange) if handover else None
     begin_ns, end_ns = span_of(windows)
     alone = not any(
         others[0].move.node == peer and first_ns < end_ns and begin_ns < last_ns

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.clear_text import GIVEN_AWAY
 from experiments.databases import Database
 from experiments.errors import ResultError
 from experiments.report import figures, reproduction, sequence, story
@@ -73,6 +74,7 @@ def render(
         record=record,
         title=_title(record),
         headline=story.headline(record),
+        attacks=story.attacks(record),
         failures=story.failures(record),
         tiles=tiles(record),
         sentences=story.sentences(record),
@@ -119,9 +121,20 @@ def tiles(record: Record) -> list[Tile]:
     lost = checks.get("probes lost by the switch", {}).get("value")
     trips = {path: milliseconds(record.value("rtt_ms", path)) for path in ("via_gateway", "direct")}
     return [
+        *(
+            Tile(
+                f"In clear in {network}'s network",
+                _count(check["value"]),
+                "which looks like the inside; "
+                + ("it has to be seen" if check["limit"] else "none is allowed"),
+                bool(check["passed"]),
+            )
+            for network in record.fake_networks
+            if (check := checks.get(GIVEN_AWAY.format(network))) is not None
+        ),
         Tile(
             "Packets in clear outside",
-            _count(record.value("clear_text_packets_outside")),
+            _count(checks.get("clear text packets outside", {}).get("value")),
             "on any external link; none is allowed",
             judged("clear text packets outside"),
         ),

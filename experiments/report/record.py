@@ -201,6 +201,12 @@ class Record:
         return (str(pair[0]), str(pair[1])) if pair and len(pair) == 2 else ("mn1", "mn2")
 
     @property
+    def fake_networks(self) -> list[str]:
+        """The attackers' networks in which a node was."""
+        known = (self.run.get("addresses") or {}).get("fake_networks") or {}
+        return sorted({move.target for move in self.moves} & set(known))
+
+    @property
     def end_s(self) -> float:
         """When the last thing of the run was seen."""
         last = [probe.sent_s for probe in self.probes[-1:]]

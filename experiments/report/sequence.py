@@ -37,7 +37,7 @@ WORDS_IN = 7.45
 TURN = 0.2
 """Share of a row by which a message that turns round comes back lower."""
 
-ORDER = ("mn1", "mn2", "mn3", "wifi1", "wifi2", "cell", "ha", "sg", "r22", "vcm", "fs")
+ORDER = ("mn1", "mn2", "mn3", "wifi1", "wifi2", "cell", "eve", "ha", "sg", "r22", "vcm", "fs")
 HOST_BY_LINK = {
     "sg-ext": "sg",
     "sg-lan": "sg",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from experiments.clear_text import FAKE_LINK
 from experiments.report.drawing import PATH_NAMES, milliseconds
 from experiments.report.record import NO_VERDICT, Message, Move, Phase, Record
 
@@ -33,6 +34,24 @@ def failures(record: Record) -> list[str]:
         for check in record.value("checks") or []
         if not check["passed"]
     ]
+
+
+def attacks(record: Record) -> list[str]:
+    """Return one line for each attacker's network that a node was in: what was read there."""
+    found = []
+    for network in record.fake_networks:
+        nodes = sorted({move.node for move in record.moves if move.target == network})
+        count = (record.value("clear_text_packets_by_link") or {}).get(FAKE_LINK.format(network), 0)
+        proof = (
+            "asks for an advertisement of the inside's router that AH has verified"
+            if (record.run.get("variants") or {}).get("inside_auth") == "ah"
+            else "believes whoever advertises the company's prefix"
+        )
+        found.append(
+            f"{network}'s network looks like the inside. In it, {count} packets of "
+            f"{' and '.join(nodes)} could be read: a node here {proof}."
+        )
+    return found
 
 
 def told(value: object) -> str:
@@ -80,6 +99,11 @@ def _move(record: Record, move: Move) -> str:
         "handover": f"changes from {move.origin} to {move.target}",
         "returning": f"leaves {move.origin} and comes home",
     }.get(move.kind, f"moves from {move.origin} to {move.target}")
+    if move.target in record.fake_networks:
+        return (
+            f"{move.node} is lured from {move.origin} into {move.target}'s network. Nothing gets "
+            f"through there. Lost: {move.lost}."
+        )
     parts = [f"{move.node} {verb}{' while the path is direct' if move.direct_before else ''}."]
     if move.gap_ms is None:
         parts.append("Probes did not get through in both directions on the new path.")

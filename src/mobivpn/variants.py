@@ -60,6 +60,8 @@ class InsideAuthentication(Enum):
 
     NONE = "none"
     """The company's prefix."""
+    AH = "ah"
+    """That prefix, in an advertisement that the kernel's AH has verified (seed: "fake network")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,13 @@ def test_only_a_change_of_the_access_network_is_soft(tmp_path: Path):
         assert scenario.is_soft("wifi1", "cell") is expected
         assert not scenario.is_soft("lan", "cell")
         assert not scenario.is_soft("cell", "lan")
+        assert not scenario.is_soft("cell", "eve")
+        assert not scenario.is_soft("eve", "cell")
+
+
+def test_eves_network_is_there_only_for_who_goes_there():
+    assert load("fake_network").visits_eve
+    assert not load("walk").visits_eve
 
 
 @pytest.mark.parametrize("variant", [field.name for field in fields(Variants)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from zlib import crc32
 
+from mobivpn.host.advertisements import sent_under
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import MAIN_TABLE, NeighbourProxy, Route, Rule, Tunnel
@@ -29,7 +30,7 @@ from mobivpn.ipsec.route_optimisation import (
     Extension,
     RouteOptimisation,
 )
-from mobivpn.ipsec.sa import Mode, SecurityAssociation
+from mobivpn.ipsec.sa import AuthenticationAssociation, Mode, SecurityAssociation
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
     IPPROTO_MH,
@@ -216,13 +217,17 @@ class HomeAgentDatabases:
 
 @dataclass(frozen=True, slots=True)
 class RouterDatabases:
-    """r22 as home agent of the internal home addresses: stands in for the nodes that are absent."""
+    """r22 as home agent of the internal home addresses: stands in for the nodes that are absent.
+
+    With `advertisements`, what it advertises on the LAN goes under that.
+    """
 
     company: Company
     associations: Associations
     lan_device: str
     gateway_device: str
     link_mtu: int = 1500
+    advertisements: AuthenticationAssociation | None = None
 
     def at(self, absent: Iterable[NodeIdentity]) -> Databases:
         """Return the databases while these nodes are away."""
@@ -231,6 +236,8 @@ class RouterDatabases:
             *both(pair),
             *transport_policies(sending=pair.backward, receiving=pair.forward),
         ]
+        if self.advertisements is not None:
+            entries += sent_under(self.advertisements, self.lan_device)
         for node in absent:
             entries += (
                 NeighbourProxy(node.internal_home_address, self.lan_device),

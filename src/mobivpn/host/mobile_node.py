@@ -61,6 +61,7 @@ class MobileNodeHost:
             self._company.vpn_prefix,
             solicits=solicits,
             waits=databases.detection is DuplicateDetection.CLASSIC,
+            authenticates=databases.advertisements is not None,
         )
         self._mobility = mobility
         self._correspondent = correspondent
@@ -70,6 +71,8 @@ class MobileNodeHost:
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
         self._away = False
+        self._doubted: set[str] = set()
+        """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
         self._optimised: set[IPv6Address] = set()
         self._source_by_peer: dict[IPv6Address, IPv6Address] = {}
@@ -101,6 +104,7 @@ class MobileNodeHost:
 
     def link_lost(self, device: str, now: float) -> list[Effect]:
         """A link is gone: VPN traffic is protected or dropped until the next one is known."""
+        self._doubted.discard(device)
         self._movement.link_lost(device)
         return self._moved(now)
 
@@ -111,10 +115,19 @@ class MobileNodeHost:
         prefixes: Iterable[IPv6Network],
         lifetime_s: float,
         now: float,
+        *,
+        verified: bool = False,
     ) -> list[Effect]:
-        """A router has told which link this is."""
-        self._movement.router_advertised(device, router, prefixes, lifetime_s)
-        return self._moved(now)
+        """A router has told which link this is; `verified`: AH says that it is of the inside."""
+        prefixes = tuple(prefixes)
+        carried: list[Effect] = []
+        claims = self._movement.authenticates and self._company.vpn_prefix in prefixes
+        if claims and not verified and device not in self._doubted:
+            self._doubted.add(device)
+            details = {"device": device, "router": str(router)}
+            carried.append(Record("inside_not_verified", details=details))
+        self._movement.router_advertised(device, router, prefixes, lifetime_s, verified=verified)
+        return [*carried, *self._moved(now)]
 
     def address_usable(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
         """The kernel lets an address be used."""

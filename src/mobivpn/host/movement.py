@@ -1,8 +1,9 @@
 """Movement detection: which link a node is on, and whether that is inside (seed, embodiment 1).
 
-A node is inside where a router advertises the company's own prefix. Between losing one link and
-hearing a router on the next it is detached, which for its policies is the same as outside. A node
-with two links outside is at the newer one's, and the older one is a former place that still works.
+A node is inside where a router advertises the company's own prefix; one that authenticates, where
+AH has verified such an advertisement (seed: "fake network"). Between losing one link and hearing a
+router on the next it is detached, which for its policies is the same as outside. A node with two
+links outside is at the newer one's, and the older one is a former place that still works.
 """
 
 from collections import Counter
@@ -16,6 +17,8 @@ from mobivpn.clock import Backoff, Timers
 
 SOLICITATION = Backoff(initial_s=1.0, maximum_s=4.0)
 """Router solicitations are repeated until a router answers (RFC 7559); the first goes at once."""
+
+LINK_LOCAL_PREFIX = IPv6Network("fe80::/64")
 
 IDGEN_RETRIES = 3
 """How many other identifiers are tried after a duplicate (RFC 7217 section 6)."""
@@ -87,12 +90,15 @@ class Movement:
     """Where the node is, from link events, router advertisements and the fate of its addresses.
 
     `solicits`: it asks for routers, instead of waiting until they advertise themselves. `waits`: a
-    care-of address is tentative until the kernel calls it usable.
+    care-of address is tentative until the kernel calls it usable. `authenticates`: the company's
+    prefix in an advertisement that nobody vouches for is of no use, neither to be inside, nor for a
+    care-of address; an address of the VPN must not be seen outside.
     """
 
     vpn_prefix: IPv6Network
     solicits: bool = True
     waits: bool = False
+    authenticates: bool = False
     _links: dict[str, _Link] = field(default_factory=dict[str, _Link])
     _places: dict[str, Inside | Tentative | Outside] = field(
         default_factory=dict[str, Inside | Tentative | Outside]
@@ -147,9 +153,19 @@ class Movement:
         router: IPv6Address,
         prefixes: Iterable[IPv6Network],
         lifetime_s: float,
+        *,
+        verified: bool = False,
     ) -> None:
-        """A router is heard (RFC 4861 section 6.3.4); one on an unknown link is ignored."""
-        usable = [prefix for prefix in prefixes if prefix.prefixlen == 64]
+        """A router is heard (RFC 4861 section 6.3.4); one on an unknown link is ignored.
+
+        `verified`: the advertisement came under AH, and the kernel found it authentic.
+        """
+        usable = [
+            prefix
+            for prefix in prefixes
+            if prefix.prefixlen == 64
+            and (prefix != self.vpn_prefix or verified or not self.authenticates)
+        ]
         if device not in self._links or not usable or lifetime_s == 0:
             return
         self._timers.cancel(device)

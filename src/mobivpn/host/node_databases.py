@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
+from mobivpn.host.advertisements import heard_under
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
 from mobivpn.host.fixed_databases import bound_correspondent, routing_header_of_data
 from mobivpn.host.movement import Inside, Outside, Place, Tentative
@@ -39,7 +40,7 @@ from mobivpn.ipsec.route_optimisation import (
     Extension,
     RouteOptimisation,
 )
-from mobivpn.ipsec.sa import Mode, SecurityAssociation
+from mobivpn.ipsec.sa import AuthenticationAssociation, Mode, SecurityAssociation
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
     IPPROTO_ESP,
@@ -114,7 +115,8 @@ UNBOUND = Bindings()
 class NodeDatabases:
     """The fixed part: who the node is and which associations it was given.
 
-    `detection` is what its care-of addresses wait for.
+    `detection` is what its care-of addresses wait for. With `advertisements`, the node asks the
+    inside for a router advertisement under it.
     """
 
     me: NodeIdentity
@@ -122,6 +124,7 @@ class NodeDatabases:
     associations: Associations
     link_mtu: int = 1500
     detection: DuplicateDetection = DuplicateDetection.OPTIMISTIC
+    advertisements: AuthenticationAssociation | None = None
 
     def at(
         self,
@@ -153,6 +156,8 @@ class NodeDatabases:
     def _associations(
         self, outside: tuple[Outside, ...], bindings: Bindings, pairs: tuple[DirectPair, ...]
     ) -> Iterator[Entry]:
+        if self.advertisements is not None:
+            yield heard_under(self.advertisements)
         for purpose in (
             Purpose.NODE_GATEWAY,
             Purpose.NODE_GATEWAY_MOBILITY,

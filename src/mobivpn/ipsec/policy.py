@@ -53,6 +53,15 @@ class EspTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class AhTemplate:
+    """Authenticate by AH in transport mode (RFC 4302)."""
+
+    source: IPv6Address
+    destination: IPv6Address
+    reqid: int
+
+
+@dataclass(frozen=True, slots=True)
 class HomeAddressTemplate:
     """The home address option (RFC 6275 section 6.3), where a binding says so.
 
@@ -73,7 +82,7 @@ class RoutingHeaderTemplate:
     destination: IPv6Address
 
 
-Template = EspTemplate | HomeAddressTemplate | RoutingHeaderTemplate
+Template = EspTemplate | AhTemplate | HomeAddressTemplate | RoutingHeaderTemplate
 
 
 @dataclass(frozen=True, slots=True)

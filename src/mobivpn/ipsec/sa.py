@@ -1,4 +1,4 @@
-"""Security associations: a simplex ESP association as both ends know it (RFC 4301 4.4.2)."""
+"""Security associations: simplex ones, ESP or AH, as their ends know them (RFC 4301 4.4.2)."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
 from mobivpn.ipsec.databases import Rank
+from mobivpn.ipsec.selector import TrafficSelector
 
 LOWEST_SPI = 256
 """SPIs 1 to 255 are reserved (RFC 4303 section 2.1)."""
@@ -82,3 +83,54 @@ class SecurityAssociation:
     def identity(self) -> Hashable:
         """An SA is looked up by SPI and destination (RFC 4301 section 4.1)."""
         return ("esp", self.destination, self.spi)
+
+
+class AhAlgorithm(Enum):
+    """AH algorithms by strongSwan's proposal names."""
+
+    SHA256_128 = "sha256_128"
+    """HMAC-SHA2-256 with 128 bits of it sent (RFC 4868)."""
+
+    @property
+    def key_bytes(self) -> int:
+        """Length of the key in bytes: always that of the hash (RFC 4868 section 2.1.1)."""
+        return {AhAlgorithm.SHA256_128: 32}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationAssociation:
+    """One SAD entry for AH in transport mode (RFC 4302): `source` signs, `destination` verifies.
+
+    `destination` may be a group: all of its members then hold the one key, and any of them could
+    sign as well. `selector` is what the association may carry, seen from `destination`. What a
+    receiver has verified bears its `mark`, for programs to see. `anti_replay_window` counts
+    packets; extended sequence numbers are always on.
+    """
+
+    name: str
+    reqid: int
+    spi: Spi
+    source: IPv6Address
+    destination: IPv6Address
+    selector: TrafficSelector
+    algorithm: AhAlgorithm
+    key: bytes = field(repr=False)
+    mark: int | None = None
+    anti_replay_window: int = 64
+
+    def __post_init__(self) -> None:
+        if len(self.key) != self.algorithm.key_bytes:
+            raise CallerError(
+                f"SA {self.name}: {self.algorithm.value} needs a key of {self.algorithm.key_bytes} "
+                f"bytes, got {len(self.key)}"
+            )
+
+    @property
+    def rank(self) -> Rank:
+        """Associations stand before the policies that use them."""
+        return Rank.ASSOCIATION
+
+    @property
+    def identity(self) -> Hashable:
+        """An SA is looked up by SPI and destination (RFC 4301 section 4.1)."""
+        return ("ah", self.destination, self.spi)

@@ -8,6 +8,9 @@ from mobivpn.errors import CallerError
 
 IPPROTO_MH = 135
 IPPROTO_ESP = 50
+IPPROTO_ICMPV6 = 58
+ROUTER_ADVERTISEMENT = 134
+"""ICMPv6 type (RFC 4861 section 4.2)."""
 EVERYWHERE = IPv6Network("::/0")
 
 
@@ -38,14 +41,17 @@ class TrafficSelector:
     """Packets between two prefixes, `local` being the side of the host that holds the entry.
 
     `mobility_type` narrows protocol 135 to one mobility header type (RFC 4301 4.4.1.1: the MH type
-    is a selector); Linux matches it outbound only.
+    is a selector); Linux matches it outbound only. `icmp_type` does the same for ICMPv6.
     """
 
     local_prefix: IPv6Network
     remote_prefix: IPv6Network
     inner_protocol: int | None = None
     mobility_type: int | None = None
+    icmp_type: int | None = None
 
     def __post_init__(self) -> None:
         if self.mobility_type is not None and self.inner_protocol != IPPROTO_MH:
             raise CallerError("selector: a mobility type needs inner protocol 135")
+        if self.icmp_type is not None and self.inner_protocol != IPPROTO_ICMPV6:
+            raise CallerError("selector: an ICMP type needs inner protocol 58")

@@ -9,6 +9,7 @@ import pytest
 from agents.kernel import MARK, Kernel, failures, packet_counts
 from agents.key_log import KeyLog
 from mobivpn.errors import KernelRefusal
+from mobivpn.host.advertisements import heard_under, mint_advertisements, sent_under
 from mobivpn.host.movement import Outside
 from mobivpn.host.network import (
     Address,
@@ -25,7 +26,7 @@ from mobivpn.ipsec.databases import Put, Remove, difference
 from mobivpn.ipsec.policy import PolicyAction, Precedence, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.selector import Direction, TrafficSelector, host
-from tests.support.company import COMPANY, MN1, associations
+from tests.support.company import COMPANY, MN1, DifferentBytes, associations
 
 GIVEN = associations()
 HOME, PEER = MN1.external_home_address, IPv6Address("2001:db8:ee::d2")
@@ -37,6 +38,11 @@ POLICY = SecurityPolicy(
     PolicyAction.DISCARD,
     Precedence.VPN,
 )
+
+
+R22 = IPv6Address("fe80::22")
+SIGNED, SIGNING_POLICY = sent_under(mint_advertisements(R22, DifferentBytes()), "lan")
+ADVERTISEMENT = f"src {R22}/128 dst ff02::1/128 proto 58 type 134"
 
 
 class RecordedIp:
@@ -121,6 +127,32 @@ def commands(*changes) -> list[str]:
             f"xfrm state delete src {HOME} dst {PEER} proto route2",
         ),
         (
+            SIGNED,
+            [
+                f"xfrm state add src {R22} dst ff02::1 proto ah spi 0x10000 reqid 70 "
+                f"mode transport replay-window 64 flag esn sel {ADVERTISEMENT} "
+                f"auth-trunc hmac(sha256) 0x{SIGNED.key.hex()} 128"
+            ],
+            f"xfrm state delete src {R22} dst ff02::1 proto ah spi 0x10000",
+        ),
+        (
+            heard_under(SIGNED),
+            [
+                f"xfrm state add src {R22} dst ff02::1 proto ah spi 0x10000 reqid 70 "
+                f"mode transport replay-window 64 flag esn output-mark 2 mask 2 "
+                f"sel {ADVERTISEMENT} auth-trunc hmac(sha256) 0x{SIGNED.key.hex()} 128"
+            ],
+            f"xfrm state delete src {R22} dst ff02::1 proto ah spi 0x10000",
+        ),
+        (
+            SIGNING_POLICY,
+            [
+                f"xfrm policy update {ADVERTISEMENT} dev lan dir out action allow priority 200 "
+                f"tmpl src {R22} dst ff02::1 proto ah reqid 70 mode transport"
+            ],
+            f"xfrm policy delete {ADVERTISEMENT} dev lan dir out",
+        ),
+        (
             POLICY,
             [
                 f"xfrm policy update src {PEER}/128 dst {HOME}/128 proto 135 dir in "
@@ -180,9 +212,9 @@ def test_a_refusal_is_named_and_the_rest_is_carried_out_all_the_same():
     assert "link set vpn0 up" in ip.carried_out
 
 
-def test_a_refused_association_neither_shows_its_key_nor_stops_the_rest():
+@pytest.mark.parametrize("sa", [next(iter(GIVEN.values())).forward, SIGNED])
+def test_a_refused_association_neither_shows_its_key_nor_stops_the_rest(sa):
     ip = RecordedIp(refuse={"xfrm state add": "RTNETLINK answers: File exists"})
-    sa = next(iter(GIVEN.values())).forward
     with pytest.raises(KernelRefusal) as refusal:
         Kernel(KeyLog(None), ip).apply((Put(sa), Put(POLICY), Put(Dummy("vpn0"))))
     assert sa.key.hex() not in str(refusal.value)

@@ -30,7 +30,8 @@ from agents.link_monitor import (
 from agents.mobility_socket import home_address_option
 from agents.neighbour_discovery import decode_advertisement
 from mobivpn.errors import CallerError
-from tests.support.company import COMPANY, associations
+from mobivpn.host.advertisements import mint_advertisements
+from tests.support.company import COMPANY, DifferentBytes, associations
 
 MAC = bytes.fromhex("0200000000d1")
 LINK_LOCAL, CARE_OF = IPv6Address("fe80::d1"), IPv6Address("2001:db8:1::d1")
@@ -184,6 +185,7 @@ def test_a_configuration_survives_its_file_and_only_its_owner_reads_it(tmp_path)
         ),
         event_log="events.jsonl",
         devices={"lan": "r22-eth0"},
+        advertisements=mint_advertisements(IPv6Address("fe80::22"), DifferentBytes()),
         outside_router=IPv6Address("2001:db8:5::1"),
     )
     write(before, path)

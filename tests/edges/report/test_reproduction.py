@@ -16,6 +16,9 @@ def test_the_command_repeats_what_was_chosen(record: Record) -> None:
     assert command(delayed) == expected
     classic = replace(record, run={**record.run, "handover": "classic"})
     assert command(classic) == f"{command(record)} --handover classic"
+    variants = replace(record, run={**record.run, "variants": {"inside_auth": "none"}})
+    # Said even where it is the usual one: the scenario may say something else.
+    assert command(variants) == f"{command(record)} --inside-auth none"
 
 
 def test_every_scenario_comes_back_from_its_toml_as_it_was() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.report.record import Record
-from experiments.report.story import failures, headline, sentences, told
+from experiments.report.story import attacks, failures, headline, sentences, told
 
 
 def text_of(record: Record) -> str:
@@ -92,3 +92,28 @@ def test_a_soft_handover_is_told_by_its_overlap(record: Record) -> None:
     assert "probes come by the new one before the old one goes. Lost:" in text_of(
         replace(record, moves=[unnoticed])
     )
+
+
+def lured(record: Record, inside_auth: str, count: int) -> Record:
+    first, *others = record.moves
+    addresses = {**record.run["addresses"], "fake_networks": {"eve": "02:00:00:00:00:01"}}
+    silent = replace(first.inbound, gap_ms=None)
+    return replace(
+        record,
+        run={**record.run, "addresses": addresses, "variants": {"inside_auth": inside_auth}},
+        summary={**record.summary, "clear_text_packets_by_link": {"eve-lan": count}},
+        moves=[replace(first, target="eve", inbound=silent), *others],
+    )
+
+
+def test_what_an_attacker_could_read_is_told(record: Record) -> None:
+    (line,) = attacks(lured(record, "none", 812))
+    assert "812 packets of mn2 could be read" in line
+    assert "believes whoever advertises" in line
+    assert "that AH has verified" in attacks(lured(record, "ah", 0))[0]
+    text = text_of(lured(record, "ah", 0))
+    assert "mn2 is lured from lan into eve's network. Nothing gets through there." in text
+
+
+def test_where_no_node_was_lured_no_attack_is_told(record: Record) -> None:
+    assert attacks(record) == []

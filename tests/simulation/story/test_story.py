@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
+from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
     DELAY_S,
+    FAKE,
     LAN,
     LINKLESS_S,
     LINKS,
     RETRANS_TIMER_S,
     ROUTER_ANSWERS_S,
     Faults,
+    Probe,
     World,
 )
 from tests.support.company import MN1, MN2, MN3
@@ -433,3 +436,56 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     at_home = [node for node, network in networks.items() if network == LAN]
     assert calm_paths(world) == {"sg" if len(at_home) == 1 else ""}
     assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+def to_the_fake_network(*, authenticates: bool, from_outside: bool) -> World:
+    """Let MN1 talk to MN2, which stays inside, and be lured away from the LAN or from outside."""
+    world = talking(World(authenticates=authenticates))
+    if from_outside:
+        move(world, MN1, "wifi1")
+    move(world, MN1, FAKE)
+    return world
+
+
+def readable(packet: Packet) -> bool:
+    """Tell whether a packet is a probe in clear."""
+    return isinstance(packet.content, Datagram) and isinstance(packet.content.body, Probe)
+
+
+@pytest.mark.parametrize("from_outside", [False, True])
+def test_without_authentication_a_node_gives_its_traffic_to_a_network_that_looks_like_the_inside(
+    from_outside: bool,
+):
+    world = to_the_fake_network(authenticates=False, from_outside=from_outside)
+    assert any(readable(packet) for packet in world.taken_by_eve)
+
+
+@pytest.mark.parametrize("from_outside", [False, True])
+def test_with_authentication_not_one_packet_leaves_in_the_fake_network(from_outside: bool):
+    world = to_the_fake_network(authenticates=True, from_outside=from_outside)
+    assert world.taken_by_eve == []
+    assert world.events("inside_not_verified") == ["inside_not_verified"]
+
+
+@pytest.mark.parametrize("authenticates", [False, True])
+def test_after_the_fake_network_a_direct_session_goes_on(authenticates: bool):
+    world = World(authenticates=authenticates)
+    both_outside(world)
+    for network, path in ((FAKE, "lost"), ("wifi2", ""), (LAN, "sg")):
+        move(world, MN1, network)
+        assert calm_paths(world, 1.0) == {path}, network
+
+
+@pytest.mark.parametrize("authenticates", [False, True])
+def test_from_the_inside_a_node_can_go_on_as_well(authenticates: bool):
+    world = to_the_fake_network(authenticates=authenticates, from_outside=False)
+    move(world, MN1, "wifi2")
+    assert calm_paths(world, 1.0) == {"sg"}
+
+
+def test_the_whole_walk_of_nodes_that_authenticate_the_inside():
+    world = talking(World(authenticates=True))
+    for node, network, path in WALK:
+        move(world, node, network)
+        assert calm_paths(world) == {path}, (node.name, network)
+    assert "inside_not_verified" not in [record.event for _, _, record in world.records]

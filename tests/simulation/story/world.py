@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from mobivpn.clock import earliest
+from mobivpn.host.advertisements import heard_under, mint_advertisements
 from mobivpn.host.associations import mint_associations, share_of
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
@@ -56,6 +57,8 @@ from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Pa
 from tests.support.company import COMPANY, DifferentBytes
 
 LAN = "lan"
+FAKE = "fake"
+"""An attacker's network, with the prefix and the router of the LAN."""
 DELAY_S = {"wifi1": 0.02, "wifi2": 0.023, "cell": 0.045}
 """One way over an access network."""
 CORE_S = 0.0005
@@ -71,6 +74,7 @@ PREFIX = {
     for number, network in enumerate(DELAY_S, start=1)
 } | {LAN: COMPANY.vpn_prefix}
 ROUTER = {network: IPv6Address(f"fe80::{n}") for n, network in enumerate(PREFIX, start=1)}
+PREFIX[FAKE], ROUTER[FAKE] = PREFIX[LAN], ROUTER[LAN]
 HOME_PREFIX = IPv6Network((COMPANY.home_agent, 64), strict=False)
 OUTSIDE_ROUTER = IPv6Address("2001:db8:5::1")
 INSIDE_DEVICE, OUTSIDE_DEVICE = "lan", "ext"
@@ -191,6 +195,7 @@ class Node(Agent):
                 detection=DuplicateDetection.CLASSIC
                 if world.classic
                 else DuplicateDetection.OPTIMISTIC,
+                advertisements=world.advertisements,
             ),
             MobileNode(me.external_home_address, world.random.randbytes),
             CorrespondentNode(world.random.randbytes),
@@ -283,7 +288,13 @@ class Node(Agent):
     def _router_answers(self, device: str, network: str) -> None:
         if self.networks.get(device) == network:
             router, prefix = ROUTER[network], PREFIX[network]
-            self.begin(self.core.router_heard(device, router, [prefix], 1800, self.world.now))
+            signed = network == LAN and self.world.advertises_authentically
+            verified = signed and self.kernel.holds(heard_under(self.world.advertisements))
+            self.begin(
+                self.core.router_heard(
+                    device, router, [prefix], 1800, self.world.now, verified=verified
+                )
+            )
 
     def send(self, packet: Packet, mark: int = 0) -> None:
         protected = self.kernel.protect(packet, mark=mark)
@@ -304,6 +315,8 @@ class Node(Agent):
                     return
                 if network == LAN:
                     self.world.inside(protected)
+                elif network == FAKE:
+                    self.world.taken_by_eve.append(protected)
                 else:
                     self.world.outside(protected, DELAY_S[network])
 
@@ -459,6 +472,8 @@ class World:
     binding_keys: bool = False
     classic: bool = False
     """Nodes wait for advertisements, and for duplicate address detection."""
+    authenticates: bool = False
+    """The inside advertises itself under AH, and nodes believe nothing else."""
     taken: frozenset[IPv6Address] = frozenset()
     """Addresses that somebody else has on an access network."""
     now: float = 0.0
@@ -470,6 +485,8 @@ class World:
     owner: dict[IPv6Address, str] = field(default_factory=dict)
     """Who answers for an address of the LAN, as the neighbours have last heard."""
     outside_packets: int = 0
+    taken_by_eve: list[Packet] = field(default_factory=list)
+    """What nodes have sent in the fake network."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -478,6 +495,9 @@ class World:
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
         random_bytes = DifferentBytes()
         self.given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, random_bytes)
+        self.advertisements = (
+            mint_advertisements(ROUTER[LAN], random_bytes) if self.authenticates else None
+        )
         self.nodes = {me: Node(self, me) for me in COMPANY.nodes}
         homes = frozenset(me.external_home_address for me in COMPANY.nodes)
         internals = frozenset(me.internal_home_address for me in COMPANY.nodes)
@@ -498,7 +518,13 @@ class World:
             self,
             "r22",
             InternalRouter(
-                RouterDatabases(COMPANY, self.given, INSIDE_DEVICE, "tosg"),
+                RouterDatabases(
+                    COMPANY,
+                    self.given,
+                    INSIDE_DEVICE,
+                    "tosg",
+                    advertisements=self.advertisements,
+                ),
                 SignallingEndpoint(1, [COMPANY.security_gateway_inside]),
             ),
             (COMPANY.internal_router,),
@@ -616,6 +642,11 @@ class World:
         ends = source.internal_home_address, destination.internal_home_address
         self.nodes[source].send(Packet(*ends, Datagram(IPPROTO_UDP, probe)))
         return probe
+
+    @property
+    def advertises_authentically(self) -> bool:
+        """Whether r22's kernel holds what it needs for that."""
+        return self.advertisements is not None and self.router.kernel.holds(self.advertisements)
 
     def paths(self, since: float, until: float | None = None) -> Counter[str]:
         """Count the paths of the probes that were sent in an interval."""

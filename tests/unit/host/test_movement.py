@@ -53,6 +53,53 @@ def test_the_companys_prefix_means_inside():
     assert movement.place == Inside("eth0", ROUTER)
 
 
+def told(*prefixes: IPv6Network, verified: bool) -> Movement:
+    movement = Movement(VPN, authenticates=True)
+    movement.link_found("eth0", MAC, 0.0)
+    movement.router_advertised("eth0", ROUTER, prefixes, 1800, verified=verified)
+    return movement
+
+
+def test_one_that_authenticates_is_inside_where_the_companys_prefix_is_verified():
+    movement = told(VPN, verified=True)
+    assert movement.place == Inside("eth0", ROUTER)
+    assert movement.deadline is None
+
+
+def test_the_companys_prefix_alone_proves_nothing_and_gives_no_address():
+    movement = told(VPN, verified=False)
+    assert movement.place == Detached()
+    # Nobody has answered who can be believed: it goes on asking.
+    assert movement.timer_expired(1.0) == [SolicitRouters("eth0")]
+
+
+def test_who_claims_to_be_the_inside_may_be_used_as_what_else_it_is():
+    place = told(VPN, WIFI, verified=False).place
+    assert isinstance(place, Outside)
+    assert place.care_of_address in WIFI
+
+
+def test_a_verified_advertisement_ends_the_doubt_and_a_later_claim_changes_nothing():
+    movement = told(VPN, verified=False)
+    movement.router_advertised("eth0", ROUTER, [VPN], 1800, verified=True)
+    assert movement.place == Inside("eth0", ROUTER)
+    movement.router_advertised("eth0", IPv6Address("fe80::bad"), [VPN], 1800, verified=False)
+    assert movement.place == Inside("eth0", ROUTER)
+
+
+def test_what_was_verified_is_forgotten_with_its_link():
+    movement = told(VPN, verified=True)
+    movement.link_lost("eth0")
+    movement.link_found("eth0", MAC, 9.0)
+    movement.router_advertised("eth0", ROUTER, [VPN], 1800, verified=False)
+    assert movement.place == Detached()
+
+
+def test_routers_outside_need_not_be_verified():
+    place = told(WIFI, verified=False).place
+    assert isinstance(place, Outside)
+
+
 def test_a_foreign_prefix_means_outside_with_an_address_of_it():
     assert on_wifi().place == Outside("eth0", ROUTER, IPv6Address("2001:db8:1::ff:fe00:d1"))
 

@@ -8,7 +8,7 @@ import pytest
 from mobivpn.errors import CallerError
 from mobivpn.ipsec.minting import mint_pair, mint_spi
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, Precedence, SecurityPolicy
-from mobivpn.ipsec.sa import EspAlgorithm, Mode, Spi
+from mobivpn.ipsec.sa import AhAlgorithm, AuthenticationAssociation, EspAlgorithm, Mode, Spi
 from mobivpn.ipsec.selector import Direction, TrafficSelector, host
 
 FIRST = IPv6Address("2001:db8:ee::d1")
@@ -113,3 +113,15 @@ def test_only_protect_has_templates():
 def test_a_mobility_type_needs_the_mobility_header():
     with pytest.raises(CallerError, match="135"):
         TrafficSelector(host(FIRST), host(SECOND), 17, 5)
+
+
+def test_an_icmp_type_needs_icmp():
+    with pytest.raises(CallerError, match="58"):
+        TrafficSelector(host(FIRST), host(SECOND), 17, icmp_type=134)
+
+
+def test_a_key_of_the_wrong_length_is_refused_for_ah_as_well():
+    with pytest.raises(CallerError, match="32 bytes, got 5"):
+        AuthenticationAssociation(
+            "a", 70, Spi(256), FIRST, SECOND, SELECTOR, AhAlgorithm.SHA256_128, b"short"
+        )
