@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
     )
     edge.driver.on_effect(
         TellDetectorOfPair,
-        lambda e: link.send(gateway_link.encode(PairOver(e.first, e.second))),
+        lambda e: link.send(gateway_link.encode(PairOver(e.first, e.second, e.idle))),
     )
     edge.speak(core, company.security_gateway_inside)
     speak_mobility(edge.driver, core)
