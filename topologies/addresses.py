@@ -1,9 +1,10 @@
 """The address plan of figure 1, as frozen data; documentation addresses only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.plan import Company, NodeIdentity
+from mobivpn.variants import Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,8 @@ PLAN = Plan(
         _access_network(name, number) for number, name in enumerate(("wifi1", "wifi2", "cell"), 1)
     ),
 )
+
+
+def plan_of(variants: Variants) -> Plan:
+    """Return the plan of one of the seed's systems."""
+    return replace(PLAN, company=replace(PLAN.company, vcm_at=variants.vcm_at))

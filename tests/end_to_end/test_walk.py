@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from experiments import runner
+from experiments.dissect import Dissector, Esp, Udp
+from experiments.esp_keys import read_esp_sa
 from experiments.mobility_messages import messages_in
+from experiments.network_plan import plan_from_run
+from experiments.pcapng import read_frames
 from experiments.resultset import ResultSet
 from experiments.runner import Options
 from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
 from mobivpn.mip6 import codec
 from mobivpn.mip6.constants import LIFETIME_UNIT_S
 from mobivpn.mip6.messages import MessageType
+from mobivpn.variants import VcmPlace
 
 Summary = dict[str, Any]
 SAME_WITHIN_MS = 0.1
@@ -30,13 +36,18 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, 
     done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
 
     def run(
-        name: str = "walk", handover: str = "hard", agent_delay_ms: float = 0.0, again: int = 0
+        name: str = "walk",
+        handover: str = "hard",
+        agent_delay_ms: float = 0.0,
+        again: int = 0,
+        **variants: Enum,
     ):
-        key = (name, handover, agent_delay_ms, again)
+        key = (name, handover, agent_delay_ms, again, *variants.values())
         if key not in done:
             options = Options(
                 agent_delay_ms=agent_delay_ms,
                 handover=handover,
+                variants=variants,
                 results=tmp_path_factory.mktemp("results"),
             )
             folder = runner.run(name, options)
@@ -189,3 +200,33 @@ def test_a_tcp_transfer_goes_on_across_every_switch(walk):
     stopped = [check for check in summary["checks"] if "transfer" in check["name"]]
     assert len(stopped) == 2
     assert failed(summary) == []
+
+
+def test_a_session_begun_outside_goes_direct_by_a_vcm_that_is_on_no_inside_link(walk):
+    folder, summary = walk("initiation", vcm_at=VcmPlace.GATEWAY)
+    assert failed(summary) == []
+    assert summary["clear_text_packets_outside"] == 0
+    assert summary["lost_by_phase"]["switch_to_direct"] == 0
+    assert summary["rtt_ms"]["direct"] is not None
+    results = ResultSet(folder)
+    told = [row for row in results.load_table("messages") if "vcm" in row["source"]]
+    told += [row for row in results.load_table("messages") if "vcm" in row["destination"]]
+    assert {row["numeral"] for row in told} >= {"206", "208", "210", "212"}
+    assert {row["numeral"] for row in told}.isdisjoint({"202", "204"})
+    links = {link for row in told for link in row["links"].split()}
+    assert links == {"sg-ext", "mn1", "mn2", "uplink-wifi1", "uplink-cell"}
+    # MN-SG, and nothing inside of it.
+    assert esp_headers_around_signalling(results, "sg-ext") == {1}
+
+
+def esp_headers_around_signalling(results: ResultSet, link: str) -> set[int]:
+    """Return how many times the messages that crossed a link were encrypted there."""
+    dissector = Dissector(read_esp_sa(results.keys_path))
+    port = plan_from_run(results.load_run()).signalling_port
+    return {
+        sum(isinstance(layer, Esp) for layer in layers)
+        for frame in read_frames(results.capture_path(link))
+        if (layers := dissector.layers(frame.data))
+        and isinstance(layers[-1], Udp)
+        and layers[-1].destination_port == port
+    }

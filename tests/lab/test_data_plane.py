@@ -27,6 +27,7 @@ from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
+from mobivpn.variants import VcmPlace
 
 pytestmark = pytest.mark.lab
 
@@ -64,7 +65,8 @@ def in_host(name: str, *command: str, check: bool = True) -> str:
 class Plain:
     """Figure 1 without Mininet: one veth a link, the two nodes on their access networks."""
 
-    def __init__(self) -> None:
+    def __init__(self, company: Company = COMPANY) -> None:
+        self.company = company
         for name in HOSTS:
             ip(f"netns add {name}")
             forwarding = int(name in ("inet", "sg", "r22", "ha"))
@@ -106,7 +108,10 @@ class Plain:
             ("sg", "lan", "fd00:5::5/64"),
             ("r22", "tosg", "fd00:5::1/64"),
             ("r22", "lan", "fd00:10::1/64"),
-            ("vcm", "eth0", "fd00:10::9/64"),
+            ("sg", "lo", "fd00:10::9/128")
+            if company.vcm_in_gateway
+            else ("vcm", "eth0", "fd00:10::9/64"),
+            ("vcm", "eth0", "fd00:10::16/64"),
             ("ha", "eth0", "2001:db8:ee::1/64"),
             ("inet", "to1", "fe80::1/64"),
             ("inet", "to2", "fe80::1/64"),
@@ -122,12 +127,12 @@ class Plain:
             ("inet", "2001:db8:ee::d2 via 2001:db8:ee::1"),
         ):
             ip(f"-n {name} route add {route}")
-        given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, os.urandom)
-        self.node = {n.name: NodeDatabases(n, COMPANY, given) for n in COMPANY.nodes}
-        self.gateway = GatewayDatabases(COMPANY, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
-        self.home_agent = HomeAgentDatabases(COMPANY, given, "eth0")
-        self.router = RouterDatabases(COMPANY, given, "lan", "tosg")
-        self.manager = ManagerDatabases(COMPANY, given)
+        given = mint_associations(company, EspAlgorithm.AES128GCM16, os.urandom)
+        self.node = {n.name: NodeDatabases(n, company, given) for n in company.nodes}
+        self.gateway = GatewayDatabases(company, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
+        self.home_agent = HomeAgentDatabases(company, given, "eth0")
+        self.router = RouterDatabases(company, given, "lan", "tosg")
+        self.manager = ManagerDatabases(company, given)
         self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())
 
     def put(self, name: str, wanted: Databases) -> None:
@@ -178,16 +183,36 @@ def plain() -> Iterator[Plain]:
     network.close()
 
 
-class Watch:
-    """What crosses inet while the block runs, as (outer source, outer destination, protocols)."""
+@pytest.fixture
+def vcm_in_sg() -> Iterator[Plain]:
+    network = Plain(replace(COMPANY, vcm_at=VcmPlace.GATEWAY))
+    yield network
+    network.close()
 
-    def __init__(self, tmp_path: os.PathLike[str]) -> None:
-        self.path = os.fspath(tmp_path) + "/watch.pcap"
+
+class Watch:
+    """What comes to a router while the block runs, as (outer source and destination, protocols)."""
+
+    def __init__(self, tmp_path: os.PathLike[str], router: str = "inet") -> None:
+        self.path = os.fspath(tmp_path) + f"/{router}.pcap"
+        self.router = router
 
     def __enter__(self) -> "Watch":
         self.process = subprocess.Popen(
             [
-                *("ip", "netns", "exec", "inet", "tcpdump", "-U", "-n", "-i", "any", "-Q", "in"),
+                *(
+                    "ip",
+                    "netns",
+                    "exec",
+                    self.router,
+                    "tcpdump",
+                    "-U",
+                    "-n",
+                    "-i",
+                    "any",
+                    "-Q",
+                    "in",
+                ),
                 *("-w", self.path, "ip6 and not (ip6 multicast or (icmp6 and ip6[40] >= 133))"),
             ],
             stderr=subprocess.PIPE,
@@ -250,6 +275,32 @@ def test_a_bound_node_reaches_the_vcm_through_the_gateway(plain: Plain, tmp_path
         (str(SG), str(CARE_OF["mn1"])),
     }
     assert all("esp" in protocols for _, _, protocols in watch.packets())
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_vcm_in_sg_and_a_node_outside_speak_under_the_mn_sg_association(
+    vcm_in_sg: Plain, tmp_path, bound: bool
+):
+    vcm_in_sg.leave(bound=bound)
+    with Watch(tmp_path) as watch, Watch(tmp_path, "r22") as inside:
+        assert ping("mn1", MN1.internal_home_address, COMPANY.vcm), dropped()
+        assert ping("sg", COMPANY.vcm, MN1.internal_home_address), dropped()
+    packets = watch.packets()
+    assert len(packets) >= 4
+    assert all("esp" in protocols for _, _, protocols in packets)
+    assert inside.packets() == []
+
+
+def test_a_vcm_in_sg_and_whoever_has_no_association_never_speak(vcm_in_sg: Plain):
+    """Before the policies stand, all of it would arrive."""
+    file_server, inside = IPv6Address("fd00:10::16"), COMPANY.security_gateway_inside
+    ip("-n r22 route add fd00:10::9 via fd00:5::5")
+    ip("-n vcm route add fd00:10::9 via fd00:10::1")
+    spoken = [("vcm", file_server, COMPANY.vcm), ("sg", COMPANY.vcm, file_server)]
+    spoken.append(("sg", inside, COMPANY.vcm))
+    assert all(ping(*said) for said in spoken), dropped()
+    vcm_in_sg.put("sg", vcm_in_sg.gateway.at({"mn1": CARE_OF["mn1"]}))
+    assert not any(ping(*said) for said in spoken)
 
 
 def test_without_a_binding_at_sg_the_home_agent_carries_the_traffic(plain: Plain, tmp_path):
