@@ -214,7 +214,7 @@ def test_a_session_begun_outside_goes_direct_by_a_vcm_that_is_on_no_inside_link(
     assert {row["numeral"] for row in told} >= {"206", "208", "210", "212"}
     assert {row["numeral"] for row in told}.isdisjoint({"202", "204"})
     links = {link for row in told for link in row["links"].split()}
-    assert links == {"sg-ext", "mn1", "mn2", "uplink-wifi1", "uplink-cell"}
+    assert links == {"sg-ext", "mn1", "mn2", "uplink-wifi1", "uplink-wifi2", "uplink-cell"}
     # MN-SG, and nothing inside of it.
     assert esp_headers_around_signalling(results, "sg-ext") == {1}
 
