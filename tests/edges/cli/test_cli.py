@@ -36,7 +36,7 @@ def scenario(tmp_path: Path) -> Path:
 BAD = [
     (["bogus"], "no command is called 'bogus'; there are: run, shell, test, list, doctor, clean"),
     (["run"], "Missing argument 'NAME|SCENARIO.toml'"),
-    (["run", "nosuch"], "no experiment is called 'nosuch'; there are: handover, walk"),
+    (["run", "nosuch"], "no experiment is called 'nosuch'; there are: handover, initiation, walk"),
     (["run", "no/such.toml"], "no/such.toml: No such file or directory"),
     (["run", "walk", "--seeed", "1"], "No such option '--seeed'. Did you mean '--seed'?"),
     (["run", "walk", "--clock", "sun"], "'sun' is not one of 'virtual', 'cpu', 'wall'"),
