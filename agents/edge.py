@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +12,8 @@ from agents.driver import Core, Driver
 from agents.event_log import EventLog
 from agents.kernel import Kernel
 from agents.key_log import KeyLog
-from agents.signalling_socket import SignallingSocket
-from mobivpn.errors import KernelRefusal
+from agents.signalling_socket import LocalSocket, SignallingSocket
+from mobivpn.errors import CallerError, KernelRefusal
 from mobivpn.host.effects import Apply, Record
 from mobivpn.ipsec.sa import Spi
 from mobivpn.signalling.exchange import SendSignal
@@ -39,6 +40,19 @@ def epoch() -> int:
     return time.time_ns() // 1000
 
 
+def vcm_link(configuration: Configuration) -> LocalSocket | None:
+    """Return the way between sg's agent and the VCM's if they share a host, else None."""
+    company = configuration.company
+    if not company.vcm_in_gateway:
+        return None
+    if configuration.gateway_socket is None:
+        raise CallerError("configuration: a VCM in sg needs gateway_socket")
+    ends = company.security_gateway_inside, company.vcm
+    return LocalSocket(
+        Path(configuration.gateway_socket), ends if configuration.role != "vcm" else ends[::-1]
+    )
+
+
 class Edge:
     """The parts of one running agent."""
 
@@ -57,19 +71,32 @@ class Edge:
         """Tell `cause(token, why it was refused or None, now)` how changes with a token went."""
         self._applied = cause
 
-    def speak(self, core: SignallingCore, address: Any) -> None:
-        """Take part in the signalling from an internal address."""
-        signalling = SignallingSocket(address, self.configuration.company.signalling_port)
-        self.driver.on_effect(SendSignal, signalling.send)
+    def speak(
+        self, core: SignallingCore, address: IPv6Address, local: LocalSocket | None = None
+    ) -> None:
+        """Take part in the signalling from an internal address, with a `local` peer apart."""
+        network = SignallingSocket(address, self.configuration.company.signalling_port)
+        peer = None if local is None else local.peer
 
-        def received(now: float) -> Iterable[Any]:
-            return [
-                effect
-                for source, payload in signalling.read()
-                for effect in core.datagram_received(source, payload, now)
-            ]
+        def send(effect: SendSignal) -> None:
+            (network if local is None or effect.destination != peer else local).send(effect)
 
-        self.driver.on_readable(signalling.file, received)
+        def listen(signalling: SignallingSocket | LocalSocket) -> None:
+            def received(now: float) -> Iterable[Any]:
+                return [
+                    effect
+                    for source, payload in signalling.read()
+                    # What comes by the network in the local peer's name is not its.
+                    if signalling is local or source != peer
+                    for effect in core.datagram_received(source, payload, now)
+                ]
+
+            self.driver.on_readable(signalling.file, received)
+
+        self.driver.on_effect(SendSignal, send)
+        listen(network)
+        if local is not None:
+            listen(local)
 
     def packets_by_spi(self) -> dict[Spi, int]:
         """Return how many packets each SA of this host has carried."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.driver import run_agent
-from agents.edge import Edge, configuration_of, epoch
+from agents.edge import Edge, configuration_of, epoch, vcm_link
 from agents.mobility import speak_mobility
 from controllers import gateway_link
 from controllers.gateway_link import GatewayLink, NodeOutside, PairOver
@@ -72,9 +72,9 @@ def main(arguments: list[str]) -> None:
     )
     edge.driver.on_effect(
         TellDetectorOfPair,
-        lambda e: link.send(gateway_link.encode(PairOver(e.first, e.second))),
+        lambda e: link.send(gateway_link.encode(PairOver(e.first, e.second, e.idle))),
     )
-    edge.speak(core, company.security_gateway_inside)
+    edge.speak(core, company.security_gateway_inside, vcm_link(configuration))
     speak_mobility(edge.driver, core)
     edge.run(core.started())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agents.context_store import ContextStore
 from agents.driver import run_agent
-from agents.edge import Edge, configuration_of, epoch
+from agents.edge import Edge, configuration_of, epoch, vcm_link
 from mobivpn.errors import CallerError
 from mobivpn.host.effects import Apply
 from mobivpn.host.fixed_databases import ManagerDatabases
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     store = ContextStore(Path(configuration.database))
     edge.driver.on_effect(StoreContext, lambda effect: store.store(effect.context))
     edge.driver.on_effect(RemoveContext, lambda effect: store.remove(effect.internal_home_address))
-    edge.speak(core, company.vcm)
+    edge.speak(core, company.vcm, vcm_link(configuration))
     databases = ManagerDatabases(company, configuration.given).all()
     edge.run([Apply(difference((), databases))])
 

@@ -33,6 +33,7 @@ from mobivpn.sessions.gateway import (
     RemoveFlow,
 )
 from mobivpn.sessions.packet import summarise
+from mobivpn.variants import Notice, Trigger
 
 IPV6 = 0x86DD
 PASS, ASK, KNOWN = 1, 10, 20
@@ -44,7 +45,7 @@ MIRRORED_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Which port is which, and whose packets are sessions."""
+    """Which port is which, whose packets are sessions, and how the VCM is told of them."""
 
     ports: dict[PortRole, str]
     mobile_nodes: tuple[str, ...]
@@ -52,6 +53,8 @@ class Configuration:
     socket: str
     event_log: str
     idle_timeout_s: int = 30
+    trigger: Trigger = Trigger.BOTH
+    notice: Notice = Notice.SEPARATE
 
     @classmethod
     def read(cls, path: Path) -> "Configuration":
@@ -76,6 +79,8 @@ class GatewayApp(app_manager.RyuApp):
             infrastructure=frozenset(map(IPv6Address, mine.infrastructure)),
             idle_timeout_s=mine.idle_timeout_s,
             next_departure=time.time_ns() // 1000,
+            trigger=mine.trigger,
+            combined=mine.notice is Notice.COMBINED,
         )
         self._log = EventLog(Path(mine.event_log), "sg")
         path = Path(mine.socket)
@@ -94,7 +99,7 @@ class GatewayApp(app_manager.RyuApp):
                 continue
             now = time.monotonic()
             if not isinstance(told, NodeOutside):
-                effects = self._core.pair_withdrawn(told.first, told.second, now)
+                effects = self._core.pair_withdrawn(told.first, told.second, now, idle=told.idle)
             elif told.external_home_address is None:
                 effects = self._core.node_internal(told.internal_home_address, now)
             else:

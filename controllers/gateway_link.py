@@ -31,10 +31,11 @@ class NodeOutside:
 
 @dataclass(frozen=True, slots=True)
 class PairOver:
-    """Two nodes are not direct any more."""
+    """Two nodes are not direct any more; `idle`: because they did not talk."""
 
     first: IPv6Address
     second: IPv6Address
+    idle: bool
 
 
 Telling = NodeOutside | PairOver

@@ -15,7 +15,7 @@ from typing import Any
 from experiments.programs import TestbedError
 from topologies.addresses import EVE
 from topologies.fake_network import FAKE_LINK
-from topologies.topo import far_end
+from topologies.topo import MONITOR, far_end
 
 ROOT = ""
 """The namespace of the switches."""
@@ -25,8 +25,6 @@ INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     "ws1": ("ws1", "ws1-eth0"),
     "ws2": ("ws2", "ws2-eth0"),
     "ws3": ("ws3", "ws3-eth0"),
-    "vcm": ("vcm", "vcm-eth0"),
-    "monitor": ("vcm", "vcm-mon"),
     "r22-lan": ("r22", "r22-lan"),
     "r22-sg": ("r22", "r22-sg"),
     "sg-lan": ("sg", "sg-lan"),
@@ -38,7 +36,14 @@ INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     FAKE_LINK: (EVE, FAKE_LINK),
     **{node: (ROOT, far_end(node)) for node in ("mn1", "mn2", "mn3")},
 }
-"""(host, interface) by link."""
+"""(host, interface) by link; those of the VCM are in `interfaces_by_link`."""
+
+
+def interfaces_by_link(vcm_host: str) -> Mapping[str, tuple[str, str]]:
+    """Return (host, interface) by link, for the host that the VCM is on."""
+    own = {"vcm": ("vcm", "vcm-eth0")} if vcm_host == "vcm" else {}
+    return {**INTERFACE_BY_LINK, **own, "monitor": (vcm_host, MONITOR)}
+
 
 BUFFER_MIB = 4
 READY_WITHIN_S = 20.0
@@ -53,28 +58,26 @@ class _Piece:
 
 @dataclass(slots=True)
 class Captures:
-    """The capture programs of one run, on all links but those of `without`.
-
-    `host(name)` gives the Mininet node.
+    """The capture programs of one run; `host(name)` gives the Mininet node, `links` what is taken
+    where.
     """
 
     host: Callable[[str], Any]
     scratch: Path
     target: Path
-    without: frozenset[str] = frozenset()
+    links: Mapping[str, tuple[str, str]]
     _pieces: dict[str, list[_Piece]] = field(default_factory=dict)
 
     def start(self) -> None:
         """Begin on every link; return when all are capturing."""
-        for link, (host, interface) in INTERFACE_BY_LINK.items():
-            if link not in self.without:
-                self._begin(link, host, interface)
+        for link, (host, interface) in self.links.items():
+            self._begin(link, host, interface)
         for pieces in self._pieces.values():
             _wait_for_begin(pieces[-1])
 
     def continue_on(self, link: str, interface: str) -> None:
         """Go on with a link on another interface as well, before that carries a packet."""
-        self._begin(link, INTERFACE_BY_LINK[link][0], interface)
+        self._begin(link, self.links[link][0], interface)
         _wait_for_begin(self._pieces[link][-1])
 
     def stop(self) -> None:

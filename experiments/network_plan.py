@@ -35,8 +35,9 @@ class NetworkPlan:
     `delay_ms` is by link profile: lan, sg, ha and the access networks' names. Delays sit so: each
     host's link to the LAN switch and r22's, `lan`; r22 - s-sg, `lan`; s-sg - sg, none; sg - inet,
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
-    outside, none. `prefix_by_network` has the access networks' prefixes, as far as they are known;
-    `fake_networks` the hardware address of the router of each network that imitates the inside.
+    outside, none; the VCM's that of the host that it is on (`vcm_at`). `prefix_by_network` has the
+    access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
+    router of each network that imitates the inside.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -53,6 +54,7 @@ class NetworkPlan:
     prefix_by_network: Mapping[str, IPv6Network]
     signalling_port: int = 5202
     fake_networks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    vcm_at: str = "vcm"
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -112,7 +114,7 @@ class NetworkPlan:
             "sg": ("inet", self.delay_ms[GATEWAY]),
             "r22": ("sg", lan),
             "s-lan": ("r22", lan),
-            "vcm": ("s-lan", lan),
+            "vcm": (self.vcm_at, 0.0) if self.vcm_at in ("sg", "r22") else ("s-lan", lan),
             INSIDE: ("s-lan", lan),
             "ha": ("inet", self.delay_ms[HOME_AGENT]),
         }
@@ -180,6 +182,7 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
                 name: bytes.fromhex(address.replace(":", ""))
                 for name, address in addresses.get("fake_networks", {}).items()
             },
+            vcm_at=str(run.get("variants", {}).get("vcm_at", "vcm")),
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

@@ -76,9 +76,10 @@ class Links(_Model):
 
 
 class Traffic(_Model):
-    """What the two nodes under test send to each other, all along."""
+    """What the two nodes under test send to each other, from `start_s` to the end."""
 
     between: tuple[Node, Node] = ("mn1", "mn2")
+    start_s: Annotated[float, Field(ge=0)] = 0.0
     probe_interval_ms: Annotated[float, Field(gt=0, le=1000)] = 5.0
     tcp: bool = False
 
@@ -167,6 +168,20 @@ class Scenario(_Model):
                 raise ValueError(f"{key}: {'needed' if needed else 'not allowed'} in {of_its_kind}")
         if self.move and not walk:
             raise ValueError(f"move: not allowed in {of_its_kind}")
+        start_s = self.traffic.start_s
+        if self.duration_s is not None and start_s >= self.duration_s:
+            raise ValueError(
+                f"traffic.start_s: {start_s:g} is not before duration_s {self.duration_s:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> "Scenario":
+        if self.vcm_at is VcmPlace.GATEWAY and self.vcm_sa.value == "direct":
+            raise ValueError(
+                "vcm_sa: 'direct' contradicts vcm_at 'sg': a VCM in sg has no association of its "
+                "own with the nodes, the MN-SG ones carry its messages"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 
 from agents.configuration import Configuration, GivenAssociation, write
-from experiments.captures import Captures
+from experiments.captures import Captures, interfaces_by_link
 from experiments.programs import Program, TestbedError, logged, wait_until
 from experiments.scenario import Scenario
 from mobivpn.host.advertisements import mint_advertisements
@@ -27,7 +27,7 @@ from mobivpn.host.associations import mint_associations, share_of
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import InsideAuthentication
-from topologies.addresses import EVE, INSIDE_LINK, PLAN, link_local
+from topologies.addresses import EVE, INSIDE_LINK, link_local, plan_of
 from topologies.attachment import Attachment
 from topologies.fake_network import FAKE_LINK, imitate_inside
 from topologies.links import DEFAULT_LINKS, LinkProfile
@@ -91,6 +91,7 @@ class Testbed:
 
     def __init__(self, scenario: Scenario, results: Path, scratch: Path) -> None:
         self.scenario = scenario
+        self.plan = plan_of(scenario.variants)
         self.links = links_of(scenario)
         self._results = results
         self._scratch = scratch
@@ -128,17 +129,17 @@ class Testbed:
             (self._results / name).mkdir(parents=True, exist_ok=True)
         self._scratch.mkdir(parents=True, exist_ok=True)
         self._start_controller()
-        self.net = build()
+        self.net = build(self.plan)
         self._stack.callback(self.net.stop)
         self.net.start()
-        configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed)
+        configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed, plan=self.plan)
         if self.scenario.visits_eve:
             imitate_inside(self.net)
         captures = Captures(
             self.host,
             self._scratch,
             self._results / "captures",
-            without=frozenset() if self.scenario.visits_eve else frozenset({FAKE_LINK}),
+            self._captured_links(),
         )
         captures.start()
         self._stack.callback(captures.stop)
@@ -176,7 +177,7 @@ class Testbed:
     def _start_controller(self) -> None:
         """Start the Ryu application in the root namespace, where the switches are."""
         configuration = self._scratch / "controller.json"
-        company = PLAN.company
+        company = self.plan.company
         configuration.write_text(
             json.dumps(
                 {
@@ -185,6 +186,8 @@ class Testbed:
                     "infrastructure": [str(company.vcm)],
                     "socket": str(self._scratch / "gateway.socket"),
                     "event_log": str(self.event_log("controller")),
+                    "trigger": self.scenario.trigger.value,
+                    "notice": self.scenario.notice.value,
                 }
             )
         )
@@ -199,10 +202,12 @@ class Testbed:
         self._stack.callback(program.stop)
 
     def _start_radvd(self) -> None:
-        routers = [(network.name, f"{network.name}-lan", network.prefix) for network in PLAN.access]
-        routers.append(("r22", INSIDE_LINK, PLAN.company.vpn_prefix))
+        routers = [
+            (network.name, f"{network.name}-lan", network.prefix) for network in self.plan.access
+        ]
+        routers.append(("r22", INSIDE_LINK, self.plan.company.vpn_prefix))
         if self.scenario.visits_eve:
-            routers.append((EVE, FAKE_LINK, PLAN.company.vpn_prefix))
+            routers.append((EVE, FAKE_LINK, self.plan.company.vpn_prefix))
         least_s, most_s = ADVERTISEMENT_INTERVALS_S[self.scenario.handover]
         for name, device, prefix in routers:
             path = self._scratch / f"radvd-{name}.conf"
@@ -225,12 +230,18 @@ class Testbed:
                 )
             self._stack.callback(_end, process)
 
+    def _captured_links(self) -> dict[str, tuple[str, str]]:
+        links = dict(interfaces_by_link(self.plan.company.vcm_at.value))
+        if not self.scenario.visits_eve:
+            del links[FAKE_LINK]
+        return links
+
     @property
     def _authenticates(self) -> bool:
         return self.scenario.inside_auth is InsideAuthentication.AH
 
     def _start_agents(self) -> None:
-        given = mint_associations(PLAN.company, EspAlgorithm.AES256GCM16, os.urandom)
+        given = mint_associations(self.plan.company, EspAlgorithm.AES256GCM16, os.urandom)
         advertisements = (
             mint_advertisements(link_local(INSIDE_LINK), os.urandom)
             if self._authenticates
@@ -243,7 +254,7 @@ class Testbed:
                 Configuration(
                     role=role,
                     name=name,
-                    company=PLAN.company,
+                    company=self.plan.company,
                     associations=tuple(
                         GivenAssociation(purpose, of, pair)
                         for (purpose, of), pair in share_of(given, role, node).items()
@@ -256,14 +267,15 @@ class Testbed:
                     variants=self.scenario.variants,
                     advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
                     devices=DEVICES.get(name, {}),
-                    outside_router=PLAN.gateway_router,
+                    outside_router=self.plan.gateway_router,
                     gateway_socket=str(self._scratch / "gateway.socket"),
                     database=str(self._scratch / "vcm.sqlite"),
                 ),
                 path,
             )
+            host = self.plan.company.vcm_at.value if role == "vcm" else name
             agent = Program(
-                self.host(name),
+                self.host(host),
                 f"agents.{role}",
                 [str(path)],
                 self._results / "logs" / f"{name}.log",
@@ -272,9 +284,9 @@ class Testbed:
             self._programs[name] = agent
             self._stack.callback(agent.stop)
         self._wait_for(ROLES, "agent_ready")
-        for node in PLAN.company.nodes:
+        for node in self.plan.company.nodes:
             self.attachment.begin(node.name)
-        self._wait_for([node.name for node in PLAN.company.nodes], "mn_inside")
+        self._wait_for([node.name for node in self.plan.company.nodes], "mn_inside")
         time.sleep(SETTLE_S)
 
     def _wait_for(self, names: Iterable[str], event: str) -> None:
@@ -287,13 +299,13 @@ class Testbed:
             wait_until(f"{event} of {name}", there, READY_WITHIN_S)
 
     def start_traffic(self) -> float:
-        """Start what the scenario wants sent; return its common beginning (CLOCK_REALTIME, s).
+        """Start what the scenario wants sent; return time zero (CLOCK_REALTIME, s).
 
         That is a whole second, the same for all programs: runs then differ neither in the phase of
         the two streams nor in that of the moves.
         """
         begin = float(math.ceil(time.time() + START_WITHIN_S))
-        at = ("--start-at", str(begin))
+        at = ("--start-at", str(begin + self.scenario.traffic.start_s))
         interval = str(self.scenario.traffic.probe_interval_ms)
         self._start_traffic("experiments.probes", "probes", (*at, "--interval-ms", interval))
         if self.scenario.traffic.tcp:
@@ -312,7 +324,7 @@ class Testbed:
         self, module: str, folder: str, more: tuple[str, ...], roles: tuple[str, ...] = ()
     ) -> None:
         first, second = self.scenario.traffic.between
-        company = PLAN.company
+        company = self.plan.company
         # The second end first: a receiver has to be there before its sender.
         for index, (own, other) in ((1, (second, first)), (0, (first, second))):
             self._traffic.append(

@@ -1,11 +1,12 @@
 """The address plan of figure 1, as frozen data; documentation addresses only."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.movement import LINK_LOCAL_PREFIX, interface_identifier
 from mobivpn.host.plan import Company, NodeIdentity
+from mobivpn.variants import Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +84,8 @@ PLAN = Plan(
         _access_network(name, number) for number, name in enumerate(("wifi1", "wifi2", "cell"), 1)
     ),
 )
+
+
+def plan_of(variants: Variants) -> Plan:
+    """Return the plan of one of the seed's systems."""
+    return replace(PLAN, company=replace(PLAN.company, vcm_at=variants.vcm_at))

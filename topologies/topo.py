@@ -8,6 +8,8 @@ from mininet.net import Mininet
 from mininet.node import Node, OVSSwitch, RemoteController
 from mininet.topo import Topo
 
+from mobivpn.host.plan import Company
+from mobivpn.variants import VcmPlace
 from topologies.addresses import EVE, PLAN, Plan, fixed_mac
 from topologies.links import (
     GATEWAY,
@@ -41,8 +43,10 @@ MOBILE_NODE_SYSCTLS = {
 }
 MOBILE_NODES = frozenset(node.name for node in PLAN.company.nodes)
 ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell", EVE})
-LAN_HOSTS = ("fs", "ws1", "ws2", "ws3", "vcm")
+DESKTOPS = tuple(name for name, _ in PLAN.desktops)
 GATEWAY_SWITCH = "s-sg"
+MONITOR = "vcm-mon"
+"""The VCM's end of the monitor port's cable, on whichever host the VCM is."""
 SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell", "s-eve")
 CONTROLLER_PORT = 6653
 
@@ -77,7 +81,7 @@ class CompanyTopo(Topo):
 
     def build(self, plan: Plan = PLAN) -> None:
         """Name all nodes and links."""
-        for name in (*LAN_HOSTS, "r22", "sg", "inet", "ha", EVE):
+        for name in (*_lan_hosts(plan), "r22", "sg", "inet", "ha", EVE):
             self.addHost(name)
         for network in plan.access:
             self.addHost(network.name)
@@ -90,12 +94,12 @@ class CompanyTopo(Topo):
                 failMode="secure" if name == GATEWAY_SWITCH else "standalone",
                 protocols="OpenFlow13",
             )
-        for name in LAN_HOSTS:
+        for name in _lan_hosts(plan):
             self._link(name, f"{name}-eth0", "s-lan", f"s-lan-{name}")
         self._link("r22", "r22-lan", "s-lan", "s-lan-r22")
         self._link("r22", "r22-sg", GATEWAY_SWITCH, "s-sg-r22")
         self._link("sg", "sg-lan", GATEWAY_SWITCH, "s-sg-sg")
-        self._link("vcm", "vcm-mon", GATEWAY_SWITCH, "s-sg-mon")
+        self._link(plan.company.vcm_at.value, MONITOR, GATEWAY_SWITCH, "s-sg-mon")
         self._link("sg", "sg-ext", "inet", "inet-sg")
         self._link("ha", "ha-eth0", "inet", "inet-ha")
         self._link(EVE, "eve-eth0", "inet", "inet-eve")
@@ -109,6 +113,25 @@ class CompanyTopo(Topo):
 
     def _link(self, one: str, interface: str, other: str, far: str) -> None:
         self.addLink(one, other, intfName1=interface, intfName2=far)
+
+
+def _lan_hosts(plan: Plan) -> tuple[str, ...]:
+    """Return the hosts that never leave the LAN: the desktops, and a VCM that is none of them."""
+    return DESKTOPS if plan.company.vcm_at is not VcmPlace.OWN else (*DESKTOPS, "vcm")
+
+
+def _vcm_address(company: Company) -> tuple[str, str]:
+    """Return the device that has the VCM's address, and what `ip address add` is to be told of it.
+
+    In sg it is no link's: nobody on a link has anything to tell the VCM. What else a host sends
+    never has it as its source.
+    """
+    if company.vcm_at is VcmPlace.OWN:
+        return "vcm-eth0", f"{company.vcm}/64"
+    if company.vcm_in_gateway:
+        return "lo", f"{company.vcm}/128 preferred_lft 0"
+    device = "r22-lan" if company.vcm_at is VcmPlace.ROUTER else f"{company.vcm_at.value}-eth0"
+    return device, f"{company.vcm}/64 preferred_lft 0"
 
 
 def far_end(node: str, number: int = 0) -> str:
@@ -148,12 +171,12 @@ def _addresses(plan: Plan) -> dict[str, list[tuple[str, str]]]:
             ("sg-lan", f"{company.security_gateway_inside}/64"),
             ("sg-ext", f"{company.security_gateway}/64"),
         ],
-        "vcm": [("vcm-eth0", f"{company.vcm}/64")],
         "ha": [("ha-eth0", f"{company.home_agent}/64")],
         "inet": [("inet-sg", f"{plan.gateway_router}/64"), ("inet-ha", f"{plan.home_router}/64")],
     }
     for name, address in plan.desktops:
         addresses[name] = [(f"{name}-eth0", f"{address}/64")]
+    addresses.setdefault(company.vcm_at.value, []).append(_vcm_address(company))
     for network in plan.access:
         name = network.name
         addresses[name] = [
@@ -177,11 +200,10 @@ def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
             f"default via {plan.gateway_router}",
             f"{company.vpn_prefix} via {company.internal_router} {inside}",
         ],
-        "vcm": [f"default via {plan.internal_router_lan} {inside}", on_lan.format("vcm")],
         "ha": [f"default via {plan.home_router}"],
         "inet": [f"{n.external_home_address} via {company.home_agent}" for n in company.nodes],
     }
-    for name, _ in plan.desktops:
+    for name in _lan_hosts(plan):
         routes[name] = [f"default via {plan.internal_router_lan} {inside}", on_lan.format(name)]
     for network in plan.access:
         routes[network.name] = [f"default via {network.uplink[1]}"]
@@ -206,7 +228,6 @@ def _neighbours(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
             ("r22", "r22-sg", company.internal_router),
             ("sg", "sg-lan", company.security_gateway_inside),
         ),
-        (("r22", "r22-lan", plan.internal_router_lan), ("vcm", "vcm-eth0", company.vcm)),
         *(
             (
                 ("inet", f"inet-{network.name}", network.uplink[1]),
@@ -215,6 +236,9 @@ def _neighbours(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
             for network in plan.access
         ),
     ]
+    host, (device, _) = company.vcm_at.value, _vcm_address(company)
+    if host in _lan_hosts(plan):
+        ends.append((("r22", "r22-lan", plan.internal_router_lan), (host, device, company.vcm)))
     neighbours: dict[str, list[tuple[str, str, str]]] = {}
     for one, other in (*ends, *(pair[::-1] for pair in ends)):
         neighbours.setdefault(one[0], []).append((str(other[2]), one[1], other[1]))
@@ -224,13 +248,13 @@ def _neighbours(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
 def _shaped(plan: Plan) -> dict[str, list[tuple[str, str]]]:
     """Return (interface, link profile) by host; "" is the root namespace with the switches."""
     shaped = {
-        "": [(f"s-lan-{name}", LAN) for name in (*LAN_HOSTS, "r22")] + [("s-sg-r22", LAN)],
+        "": [(f"s-lan-{name}", LAN) for name in (*_lan_hosts(plan), "r22")] + [("s-sg-r22", LAN)],
         "r22": [("r22-lan", LAN), ("r22-sg", LAN)],
         "sg": [("sg-ext", GATEWAY), ("sg-lan", IDEAL)],
         "ha": [("ha-eth0", HOME_AGENT)],
         "inet": [("inet-sg", GATEWAY), ("inet-ha", HOME_AGENT)],
     }
-    for name in LAN_HOSTS:
+    for name in _lan_hosts(plan):
         shaped[name] = [(f"{name}-eth0", LAN)]
     for network in plan.access:
         shaped[network.name] = [(f"{network.name}-up", network.name)]

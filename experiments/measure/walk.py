@@ -31,6 +31,7 @@ from experiments.measure.timeline import (
     read_timeline,
 )
 from experiments.measure.transfers import Transfer, read_transfers
+from experiments.measure.triggers import is_triggered
 from experiments.network_plan import INSIDE, NetworkPlan, plan_from_run
 from experiments.paths import PacketPath
 from experiments.resultset import ResultSet
@@ -101,6 +102,11 @@ class Walk:
         """How often a probe was sent, as far as the run says."""
         return self.run.get("scenario", {}).get("traffic", {}).get("probe_interval_ms")
 
+    @property
+    def _trigger(self) -> str:
+        """What makes a session direct."""
+        return str(self.run.get("variants", {}).get("trigger", "both"))
+
     def first_direct_interval(self) -> tuple[int, int] | None:
         """Return begin and end of the first direct interval: up to the next change of any kind."""
         for index, interval in enumerate(self.intervals):
@@ -162,8 +168,12 @@ class Walk:
         ought to go there and whether the last arrivals in both directions did.
 
         A move that the other node's overtakes, while the first has not done with its links, settles
-        nothing; nor does one into an attacker's network, where nothing gets through.
+        nothing; nor does one into an attacker's network, where nothing gets through, nor one before
+        there is any traffic. A session that is not what the run's trigger asks for stays on the
+        gateway.
         """
+        began_ns = min((leg.sent_ns for leg in self.traffic.legs()), default=0)
+        both_outside_ns: int | None = None
         moves = [move for move in self.timeline.moves if move.node in self.pair]
         times = [move.begin_ns for move in moves]
         done = [max(move.down_ns, move.up_ns) for move in moves]
@@ -171,12 +181,18 @@ class Walk:
         states = []
         spans = zip([0, *times], [0, *done], [*times, END_OF_TIME_NS], strict=True)
         for begin_ns, done_ns, end_ns in spans:
-            if end_ns < done_ns or self.is_lured_at(begin_ns):
-                continue
             inside = [place == INSIDE for place in self._places_at(begin_ns)]
+            if any(inside):
+                both_outside_ns = None
+            elif both_outside_ns is None:
+                both_outside_ns = begin_ns
+            if end_ns < done_ns or end_ns <= began_ns or self.is_lured_at(begin_ns):
+                continue
             if all(inside):
                 wanted = PacketPath.INSIDE
-            elif any(inside):
+            elif both_outside_ns is None or not is_triggered(
+                self._trigger, began_ns, both_outside_ns
+            ):
                 wanted = PacketPath.VIA_GATEWAY
             else:
                 wanted = PacketPath.DIRECT

@@ -32,6 +32,10 @@ class VcmPlace(Enum):
 
     OWN = "vcm"
     """One of its own."""
+    FILE_SERVER = "fs"
+    ROUTER = "r22"
+    GATEWAY = "sg"
+    """The gateway's: the MN-SG associations carry its messages, it has none of its own."""
 
 
 class KeyScheme(Enum):
@@ -44,13 +48,19 @@ class KeyScheme(Enum):
 class Trigger(Enum):
     """What makes the gateway tell the VCM of a session."""
 
+    SESSION = "session"
+    """One that exists when its second node leaves."""
+    INITIATION = "initiation"
+    """One whose first packet comes while both nodes are outside."""
     BOTH = "both"
-    """One that exists when its second node leaves, and one that begins after that."""
+    """Either."""
 
 
 class Notice(Enum):
     """How 202 tells of a node and of its session."""
 
+    COMBINED = "combined"
+    """In one message, where the node's leaving is what makes a session of two external nodes."""
     SEPARATE = "separate"
     """Each in a message of its own."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.scenario import SCENARIOS, ScenarioError, load
-from mobivpn.variants import USUAL, Variants
+from mobivpn.variants import USUAL, Variants, VcmAssociation
 from vm import places
 
 GOOD = """
@@ -114,7 +114,7 @@ def test_both_nodes_may_move_in_the_same_instant():
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_that_are():
-    with pytest.raises(ScenarioError, match="handover, walk, walk-tcp"):
+    with pytest.raises(ScenarioError, match="handover, initiation, walk, walk-tcp"):
         load("wlk")
 
 
@@ -176,3 +176,16 @@ def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
         assert f"`{choice.value}`" in row
     with pytest.raises(ScenarioError, match=variant):
         load("walk", {variant: "moon"})
+
+
+def test_a_vcm_in_sg_has_no_association_that_could_be_direct():
+    if "direct" not in [choice.value for choice in VcmAssociation]:
+        pytest.skip("vcm_sa has no 'direct'")
+    with pytest.raises(ScenarioError, match="vcm_sa: 'direct' contradicts vcm_at 'sg'"):
+        load("walk", {"vcm_at": "sg", "vcm_sa": "direct", "embodiment": "2"})
+
+
+def test_traffic_begins_before_the_end():
+    assert load("initiation").traffic.start_s == 3
+    with pytest.raises(ScenarioError, match="start_s: 30 is not before duration_s 30"):
+        load("walk", {"traffic": {"start_s": 30}})

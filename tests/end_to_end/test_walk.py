@@ -8,7 +8,11 @@ import pytest
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from experiments.dissect import Dissector, Esp, Udp
+from experiments.esp_keys import read_esp_sa
 from experiments.mobility_messages import messages_in
+from experiments.network_plan import plan_from_run
+from experiments.pcapng import read_frames
 from experiments.resultset import ResultSet
 from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
 from mobivpn.mip6 import codec
@@ -24,6 +28,7 @@ SOFT = asked("walk", "--handover", "soft")
 CLASSIC = asked("walk", "--handover", "classic")
 AGAIN = asked("walk", again=1)
 TCP = asked("walk-tcp")
+BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg")
 
 
 @pytest.mark.runs(WALK)
@@ -179,3 +184,37 @@ def test_a_tcp_transfer_goes_on_across_every_switch(runs: Sequence[Run]):
     stopped = [check for check in summary["checks"] if "transfer" in check["name"]]
     assert len(stopped) == 2
     assert run.failed == []
+
+
+@pytest.mark.runs(BEGUN_OUTSIDE)
+def test_a_session_begun_outside_goes_direct_by_a_vcm_that_is_on_no_inside_link(
+    runs: Sequence[Run],
+):
+    (run,) = runs
+    summary = run.summary
+    assert run.failed == []
+    assert summary["clear_text_packets_outside"] == 0
+    assert summary["lost_by_phase"]["switch_to_direct"] == 0
+    assert summary["rtt_ms"]["direct"] is not None
+    results = ResultSet(run.folder)
+    told = [row for row in results.load_table("messages") if "vcm" in row["source"]]
+    told += [row for row in results.load_table("messages") if "vcm" in row["destination"]]
+    assert {row["numeral"] for row in told} >= {"206", "208", "210", "212"}
+    assert {row["numeral"] for row in told}.isdisjoint({"202", "204"})
+    links = {link for row in told for link in row["links"].split()}
+    assert links == {"sg-ext", "mn1", "mn2", "uplink-wifi1", "uplink-wifi2", "uplink-cell"}
+    # MN-SG, and nothing inside of it.
+    assert esp_headers_around_signalling(results, "sg-ext") == {1}
+
+
+def esp_headers_around_signalling(results: ResultSet, link: str) -> set[int]:
+    """Return how many times the messages that crossed a link were encrypted there."""
+    dissector = Dissector(read_esp_sa(results.keys_path))
+    port = plan_from_run(results.load_run()).signalling_port
+    return {
+        sum(isinstance(layer, Esp) for layer in layers)
+        for frame in read_frames(results.capture_path(link))
+        if (layers := dissector.layers(frame.data))
+        and isinstance(layers[-1], Udp)
+        and layers[-1].destination_port == port
+    }

@@ -21,6 +21,7 @@ from mobivpn.ipsec.databases import Databases
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
+from mobivpn.variants import VcmPlace
 from tests.support.company import COMPANY, MN1, MN2
 from tests.support.plain_network import CARE_OF, HA, HOSTS, SG, Plain, in_host, ip, outside, ping
 
@@ -34,16 +35,36 @@ def plain() -> Iterator[Plain]:
     network.close()
 
 
-class Watch:
-    """What crosses inet while the block runs, as (outer source, outer destination, protocols)."""
+@pytest.fixture
+def vcm_in_sg() -> Iterator[Plain]:
+    network = Plain(replace(COMPANY, vcm_at=VcmPlace.GATEWAY))
+    yield network
+    network.close()
 
-    def __init__(self, tmp_path: os.PathLike[str]) -> None:
-        self.path = os.fspath(tmp_path) + "/watch.pcap"
+
+class Watch:
+    """What comes to a router while the block runs, as (outer source and destination, protocols)."""
+
+    def __init__(self, tmp_path: os.PathLike[str], router: str = "inet") -> None:
+        self.path = os.fspath(tmp_path) + f"/{router}.pcap"
+        self.router = router
 
     def __enter__(self) -> "Watch":
         self.process = subprocess.Popen(
             [
-                *("ip", "netns", "exec", "inet", "tcpdump", "-U", "-n", "-i", "any", "-Q", "in"),
+                *(
+                    "ip",
+                    "netns",
+                    "exec",
+                    self.router,
+                    "tcpdump",
+                    "-U",
+                    "-n",
+                    "-i",
+                    "any",
+                    "-Q",
+                    "in",
+                ),
                 *("-w", self.path, "ip6 and not (ip6 multicast or (icmp6 and ip6[40] >= 133))"),
             ],
             stderr=subprocess.PIPE,
@@ -94,6 +115,32 @@ def test_a_bound_node_reaches_the_vcm_through_the_gateway(plain: Plain, tmp_path
         (str(SG), str(CARE_OF["mn1"])),
     }
     assert all("esp" in protocols for _, _, protocols in watch.packets())
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_vcm_in_sg_and_a_node_outside_speak_under_the_mn_sg_association(
+    vcm_in_sg: Plain, tmp_path, bound: bool
+):
+    vcm_in_sg.leave(bound=bound)
+    with Watch(tmp_path) as watch, Watch(tmp_path, "r22") as inside:
+        assert ping("mn1", MN1.internal_home_address, COMPANY.vcm), dropped()
+        assert ping("sg", COMPANY.vcm, MN1.internal_home_address), dropped()
+    packets = watch.packets()
+    assert len(packets) >= 4
+    assert all("esp" in protocols for _, _, protocols in packets)
+    assert inside.packets() == []
+
+
+def test_a_vcm_in_sg_and_whoever_has_no_association_never_speak(vcm_in_sg: Plain):
+    """Before the policies stand, all of it would arrive."""
+    file_server, inside = IPv6Address("fd00:10::16"), COMPANY.security_gateway_inside
+    ip("-n r22 route add fd00:10::9 via fd00:5::5")
+    ip("-n vcm route add fd00:10::9 via fd00:10::1")
+    spoken = [("vcm", file_server, COMPANY.vcm), ("sg", COMPANY.vcm, file_server)]
+    spoken.append(("sg", inside, COMPANY.vcm))
+    assert all(ping(*said) for said in spoken), dropped()
+    vcm_in_sg.put("sg", vcm_in_sg.gateway.at({"mn1": CARE_OF["mn1"]}))
+    assert not any(ping(*said) for said in spoken)
 
 
 def test_without_a_binding_at_sg_the_home_agent_carries_the_traffic(plain: Plain, tmp_path):

@@ -226,7 +226,7 @@ def test_the_next_packet_of_a_pair_that_is_over_is_a_trigger_again(gateway: Gate
     sent = frames(6)
     gateway.wire["sg"].send(*sent[:3], every_s=0.1)
     assert gateway.notice() == SESSION
-    gateway.link.send(encode(PairOver(INSIDE1, INSIDE2)))
+    gateway.link.send(encode(PairOver(INSIDE1, INSIDE2, idle=True)))
     time.sleep(0.2)
     assert gateway.known() == 0
     gateway.wire["sg"].send(*sent[3:], every_s=0.1)

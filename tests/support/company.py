@@ -32,6 +32,6 @@ class DifferentBytes:
         return next(self._count).to_bytes(max(length, 4), "big")[-length:]
 
 
-def associations() -> Associations:
-    """Return all pre-existing associations of the company."""
-    return mint_associations(COMPANY, EspAlgorithm.AES128GCM16, DifferentBytes())
+def associations(company: Company = COMPANY) -> Associations:
+    """Return all pre-existing associations of a company."""
+    return mint_associations(company, EspAlgorithm.AES128GCM16, DifferentBytes())

@@ -12,6 +12,7 @@ from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, R
 from mobivpn.host.gateway_databases import GatewayDatabases
 from mobivpn.host.movement import Outside
 from mobivpn.host.node_databases import Bindings, NodeDatabases
+from mobivpn.host.plan import Company
 from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.sa import EspAlgorithm
 from tests.support.company import COMPANY
@@ -37,7 +38,8 @@ def in_host(name: str, *command: str, check: bool = True) -> str:
 class Plain:
     """Figure 1 without Mininet: one veth a link, the two nodes on their access networks."""
 
-    def __init__(self) -> None:
+    def __init__(self, company: Company = COMPANY) -> None:
+        self.company = company
         for name in HOSTS:
             ip(f"netns add {name}")
             forwarding = int(name in ("inet", "sg", "r22", "ha"))
@@ -79,7 +81,10 @@ class Plain:
             ("sg", "lan", "fd00:5::5/64"),
             ("r22", "tosg", "fd00:5::1/64"),
             ("r22", "lan", "fd00:10::1/64"),
-            ("vcm", "eth0", "fd00:10::9/64"),
+            ("sg", "lo", "fd00:10::9/128")
+            if company.vcm_in_gateway
+            else ("vcm", "eth0", "fd00:10::9/64"),
+            ("vcm", "eth0", "fd00:10::16/64"),
             ("ha", "eth0", "2001:db8:ee::1/64"),
             ("inet", "to1", "fe80::1/64"),
             ("inet", "to2", "fe80::1/64"),
@@ -95,12 +100,12 @@ class Plain:
             ("inet", "2001:db8:ee::d2 via 2001:db8:ee::1"),
         ):
             ip(f"-n {name} route add {route}")
-        given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, os.urandom)
-        self.node = {n.name: NodeDatabases(n, COMPANY, given) for n in COMPANY.nodes}
-        self.gateway = GatewayDatabases(COMPANY, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
-        self.home_agent = HomeAgentDatabases(COMPANY, given, "eth0")
-        self.router = RouterDatabases(COMPANY, given, "lan", "tosg")
-        self.manager = ManagerDatabases(COMPANY, given)
+        given = mint_associations(company, EspAlgorithm.AES128GCM16, os.urandom)
+        self.node = {n.name: NodeDatabases(n, company, given) for n in company.nodes}
+        self.gateway = GatewayDatabases(company, given, "lan", "ext", IPv6Address("2001:db8:5::1"))
+        self.home_agent = HomeAgentDatabases(company, given, "eth0")
+        self.router = RouterDatabases(company, given, "lan", "tosg")
+        self.manager = ManagerDatabases(company, given)
         self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())
 
     def put(self, name: str, wanted: Databases) -> None:

@@ -32,6 +32,8 @@ class Purpose(Enum):
     """sg tells r22 which nodes are absent: ESP transport."""
 
 
+VCM_PURPOSES = frozenset({Purpose.NODE_VCM, Purpose.GATEWAY_VCM})
+
 FIRST_PAIR_REQID = 1000
 """Reqids from here on belong to the pairs that the VCM makes."""
 
@@ -42,7 +44,13 @@ Associations = Mapping[tuple[Purpose, str], SaPair]
 def mint_associations(
     company: Company, algorithm: EspAlgorithm, random_bytes: RandomBytes
 ) -> dict[tuple[Purpose, str], SaPair]:
-    """Return fresh keys for the whole testbed; each host is then given its own share."""
+    """Return fresh keys for the whole testbed; each host is then given its own share.
+
+    A VCM in sg has none (seed: "there will not be separate SAs from the VCM to the MNs").
+    """
+
+    def has(purpose: Purpose) -> bool:
+        return purpose not in VCM_PURPOSES or not company.vcm_in_gateway
 
     def inner(purpose: Purpose, name: str) -> tuple[IPv6Network, IPv6Network] | None:
         if purpose is Purpose.NODE_GATEWAY:
@@ -66,10 +74,12 @@ def mint_associations(
 
     sg, inside = company.security_gateway, company.security_gateway_inside
     pairs = {
-        (Purpose.GATEWAY_VCM, ""): mint(Purpose.GATEWAY_VCM, "", inside, company.vcm),
-        (Purpose.GATEWAY_ROUTER, ""): mint(
-            Purpose.GATEWAY_ROUTER, "", inside, company.internal_router
-        ),
+        (purpose, ""): mint(purpose, "", inside, other)
+        for purpose, other in (
+            (Purpose.GATEWAY_VCM, company.vcm),
+            (Purpose.GATEWAY_ROUTER, company.internal_router),
+        )
+        if has(purpose)
     }
     for node in company.nodes:
         internal, external = node.internal_home_address, node.external_home_address
@@ -81,7 +91,8 @@ def mint_associations(
             (Purpose.NODE_HOME_AGENT, external, company.home_agent),
             (Purpose.NODE_HOME_AGENT_TUNNEL, external, company.home_agent),
         ):
-            pairs[purpose, node.name] = mint(purpose, node.name, first, second)
+            if has(purpose):
+                pairs[purpose, node.name] = mint(purpose, node.name, first, second)
     return pairs
 
 
@@ -96,7 +107,7 @@ ENDS_BY_ROLE: Mapping[str, frozenset[Purpose]] = {
             Purpose.GATEWAY_ROUTER,
         }
     ),
-    "vcm": frozenset({Purpose.NODE_VCM, Purpose.GATEWAY_VCM}),
+    "vcm": VCM_PURPOSES,
     "internal_router": frozenset({Purpose.GATEWAY_ROUTER}),
     "home_agent": frozenset({Purpose.NODE_HOME_AGENT, Purpose.NODE_HOME_AGENT_TUNNEL}),
 }

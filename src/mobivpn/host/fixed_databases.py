@@ -253,13 +253,15 @@ class RouterDatabases:
 
 @dataclass(frozen=True, slots=True)
 class ManagerDatabases:
-    """The VCM's own associations with sg and with every mobile node."""
+    """The VCM's own associations with sg and with every mobile node; in sg it has none."""
 
     company: Company
     associations: Associations
 
     def all(self) -> Databases:
         """Return the databases; they never change."""
+        if self.company.vcm_in_gateway:
+            return ()
         gateway = self.associations[Purpose.GATEWAY_VCM, ""]
         entries: list[Entry] = [
             *both(gateway),

@@ -4,10 +4,13 @@ Hairpin traffic has to be seen on the inside (seed: sg monitors the headers), so
 goes to r22 in clear, comes back and is encrypted again: outbound policies are bound to the outside
 device and forward policies to the inside one, and what comes from the LAN has a routing table of
 its own.
+
+A VCM in sg speaks from an address of its own, to nodes that are outside and inside their MN-SG
+associations alone (docs/adr/0016).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from mobivpn.host.associations import Associations, Purpose
@@ -36,7 +39,10 @@ from mobivpn.ipsec.sa import Mode
 from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
 
 FROM_LAN_TABLE = 101
-"""Routes of packets that come from the LAN: only nodes that are outside are reached through sg."""
+"""Routes of packets that come from the LAN: only nodes that are outside are reached through sg.
+
+Those of a VCM in sg as well: there is nothing else that it may reach.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class GatewayDatabases:
                 *self._associations(),
                 ANY_HOME_ADDRESS_OPTION,
                 *self._filter(),
+                *(self._vcm() if self.company.vcm_in_gateway else ()),
                 Route(self.company.vpn_prefix, metric=4096, table=FROM_LAN_TABLE),
                 Rule(FROM_LAN_TABLE, preference=90, incoming_device=self.inside_device),
                 *(
@@ -75,7 +82,8 @@ class GatewayDatabases:
     def _associations(self) -> Iterator[Entry]:
         """Yield what always stands: the seed's "inbound SA in SG is always active"."""
         company = self.company
-        for purpose in (Purpose.GATEWAY_VCM, Purpose.GATEWAY_ROUTER):
+        vcm = () if company.vcm_in_gateway else (Purpose.GATEWAY_VCM,)
+        for purpose in (*vcm, Purpose.GATEWAY_ROUTER):
             pair = self.associations[purpose, ""]
             yield from both(pair)
             yield from transport_policies(sending=pair.forward, receiving=pair.backward)
@@ -121,7 +129,7 @@ class GatewayDatabases:
         if care_of_address is not None:
             yield from bound_correspondent(sg, home, care_of_address)
             yield from routing_header_of_data(sg, home)
-        yield SecurityPolicy(
+        to_node = SecurityPolicy(
             name=f"{node.name}/out",
             direction=Direction.OUTBOUND,
             selector=TrafficSelector(self.company.vpn_prefix, host(node.internal_home_address)),
@@ -133,6 +141,16 @@ class GatewayDatabases:
             ),
             device=self.outside_device,
         )
+        yield to_node
+        if self.company.vcm_in_gateway:
+            # What a host sends of its own is not looked up by device, as what it forwards is.
+            yield replace(
+                to_node,
+                name=f"{node.name}/vcm/out",
+                selector=TrafficSelector(host(self.company.vcm), host(node.internal_home_address)),
+                precedence=Precedence.SIGNALLING,
+                device=None,
+            )
         yield Route(
             host(node.internal_home_address),
             gateway=self.outside_router,
@@ -140,6 +158,38 @@ class GatewayDatabases:
             table=FROM_LAN_TABLE,
             mtu=inner_mtu(self.link_mtu),
         )
+
+    def _vcm(self) -> Iterator[Entry]:
+        """Yield what holds a VCM in sg to the MN-SG associations (the way out: `_outside`)."""
+        vcm, sg = host(self.company.vcm), self.company.security_gateway
+        yield Rule(FROM_LAN_TABLE, preference=89, source=vcm)
+        for node in self.company.nodes:
+            yield SecurityPolicy(
+                name=f"{node.name}/vcm/in",
+                direction=Direction.INBOUND,
+                selector=TrafficSelector(vcm, host(node.internal_home_address)),
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.SIGNALLING,
+                templates=(
+                    EspTemplate(
+                        node.external_home_address, sg, Mode.TUNNEL, Purpose.NODE_GATEWAY.value
+                    ),
+                    HomeAddressTemplate(ANY, sg),
+                ),
+            )
+        # What the VCM and sg's agent tell each other is on no link, and so never comes from one.
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            for what, selector in (
+                ("vcm", TrafficSelector(vcm, EVERYWHERE)),
+                ("to_vcm", TrafficSelector(EVERYWHERE, vcm)),
+            ):
+                yield SecurityPolicy(
+                    name=f"{what}/{direction.value}",
+                    direction=direction,
+                    selector=selector,
+                    action=PolicyAction.DISCARD,
+                    precedence=Precedence.CATCH_ALL,
+                )
 
     def _filter(self) -> Iterator[SecurityPolicy]:
         """Yield what keeps inside and outside apart where no association joins them."""

@@ -162,7 +162,7 @@ class NodeDatabases:
             Purpose.NODE_GATEWAY,
             Purpose.NODE_GATEWAY_MOBILITY,
             Purpose.NODE_GATEWAY_INSIDE,
-            Purpose.NODE_VCM,
+            *(() if self.company.vcm_in_gateway else (Purpose.NODE_VCM,)),
             Purpose.NODE_HOME_AGENT,
         ):
             yield self._pair(purpose).forward
@@ -337,20 +337,19 @@ class NodeDatabases:
             (Direction.OUTBOUND, own, vcm),
             (Direction.INBOUND, vcm, own),
         ):
+            templates: tuple[Template, ...] = ()
+            if not self.company.vcm_in_gateway:
+                templates += (EspTemplate(source, destination, Mode.TRANSPORT, reqid),)
+            if not isinstance(place, Inside):
+                templates += self._gateway_templates(direction, place, bindings)
             yield SecurityPolicy(
                 name=f"node_vcm/{direction.value}",
                 direction=direction,
                 selector=selector,
-                action=PolicyAction.PROTECT,
+                # Inside there is no MN-SG association: nothing that a VCM in sg could use.
+                action=PolicyAction.PROTECT if templates else PolicyAction.DISCARD,
                 precedence=Precedence.SIGNALLING,
-                templates=(
-                    EspTemplate(source, destination, Mode.TRANSPORT, reqid),
-                    *(
-                        ()
-                        if isinstance(place, Inside)
-                        else self._gateway_templates(direction, place, bindings)
-                    ),
-                ),
+                templates=templates,
             )
         # Where xfrm_interface is loaded, nested ESP is checked before it is decrypted.
         yield SecurityPolicy(

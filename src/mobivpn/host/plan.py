@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
+from mobivpn.variants import VcmPlace
 
 SIGNALLING_PRIORITY = 7
 """Linux's TC_PRIO_CONTROL: signalling is sent with it, so that a link can tell it from data."""
@@ -20,7 +21,10 @@ class NodeIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """The fixed addresses of the seed's figure 1."""
+    """The fixed addresses of the seed's figure 1.
+
+    `vcm` is an address of the VCM's alone, whichever host has it (`vcm_at`).
+    """
 
     vpn_prefix: IPv6Network
     security_gateway: IPv6Address
@@ -30,6 +34,12 @@ class Company:
     home_agent: IPv6Address
     nodes: tuple[NodeIdentity, ...]
     signalling_port: int = 5202
+    vcm_at: VcmPlace = VcmPlace.OWN
+
+    @property
+    def vcm_in_gateway(self) -> bool:
+        """Whether the VCM is a part of sg: there are no associations of its own then."""
+        return self.vcm_at is VcmPlace.GATEWAY
 
     def node(self, name: str) -> NodeIdentity:
         """Return a mobile node by name; raise CallerError for an unknown one."""

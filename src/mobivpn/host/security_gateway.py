@@ -31,10 +31,11 @@ class TellDetector:
 
 @dataclass(frozen=True, slots=True)
 class TellDetectorOfPair:
-    """Tell the detector that two nodes are not direct any more."""
+    """Tell the detector that two nodes are not direct any more, as their pair was `idle` or not."""
 
     first: IPv6Address
     second: IPv6Address
+    idle: bool
 
 
 Effect = Apply | Record | SendMobility | SendSignal | TellDetector | TellDetectorOfPair
@@ -96,7 +97,8 @@ class SecurityGateway:
             if isinstance(effect, SendSignal):
                 carried.append(effect)
             elif isinstance(effect, Delivered) and isinstance(effect.message, PairWithdrawn):
-                carried.append(TellDetectorOfPair(effect.message.first, effect.message.second))
+                pair = effect.message
+                carried.append(TellDetectorOfPair(pair.first, pair.second, pair.idle))
         return carried
 
     def notice_given(self, notice: Request, now: float) -> list[Effect]:

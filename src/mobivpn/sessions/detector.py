@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Generic, TypeVar
 
+from mobivpn.variants import Trigger
+
 F = TypeVar("F", bound=Hashable)
 """What identifies a flow; the detector only tells one from another."""
 
@@ -38,12 +40,18 @@ class Detector(Generic[F]):
 
     An entry of the cache lives as long as one of its flows does. A session is detected when a live
     entry meets two external nodes, whichever comes last; each detection is told once until its
-    entry dies or one of its nodes returns.
+    entry dies or one of its nodes returns. `trigger` may ask for one of the two orders: for an
+    entry that is there when its second node leaves, or for one whose first flow comes after that.
+    A session that was detected is so whenever it shows again, until it ends or a node returns: it
+    may have gone on directly meanwhile, where nobody here saw it.
     """
 
+    trigger: Trigger = Trigger.BOTH
     _external: set[IPv6Address] = field(default_factory=set[IPv6Address])
     _flows: dict[Session, set[F]] = field(default_factory=dict[Session, set[F]])
     _detected: set[Session] = field(default_factory=set[Session])
+    _met: set[Session] = field(default_factory=set[Session])
+    """Their trigger has been met since both nodes are outside."""
 
     def is_live(self, session: Session) -> bool:
         """Tell whether the cache holds a session."""
@@ -54,45 +62,68 @@ class Detector(Generic[F]):
         peers = (session.peer_of(node) for session in self._flows)
         return tuple(sorted(peer for peer in peers if peer is not None))
 
+    def is_detected(self, session: Session) -> bool:
+        """Tell whether the detection of a session still holds."""
+        return session in self._detected
+
+    def was_detected(self, session: Session) -> bool:
+        """Tell whether a session has been detected since both its nodes are outside."""
+        return session in self._met
+
     def flow_seen(self, session: Session, flow: F) -> list[Session]:
         """A flow of a session lives; return the session if that makes it detected."""
+        begins = session not in self._flows
         self._flows.setdefault(session, set()).add(flow)
-        return self._detect([session])
+        return self._detect([session], met=begins and self.trigger is not Trigger.SESSION)
 
     def flow_ended(self, session: Session, flow: F) -> None:
         """A flow is over; the entry dies with its last one. Unknown ones are ignored."""
         flows = self._flows.get(session, set())
         flows.discard(flow)
         if not flows:
-            self.end(session)
+            self.forget(session)
 
     def flows_lost(self) -> None:
         """Nothing is known of any flow any more."""
         for session in tuple(self._flows):
-            self.end(session)
+            self.forget(session)
 
     def node_left(self, node: IPv6Address) -> list[Session]:
         """A node is outside; return the sessions that are detected by that."""
+        if node in self._external:
+            return []
         self._external.add(node)
-        return self._detect(s for s in self._flows if s.peer_of(node) is not None)
+        return self._detect(
+            (s for s in self._flows if s.peer_of(node) is not None),
+            met=self.trigger is not Trigger.INITIATION,
+        )
 
     def node_returned(self, node: IPv6Address) -> None:
         """A node is inside: its detections are over, its live entries are not."""
         self._external.discard(node)
-        for session in tuple(self._detected):
+        for session in tuple(self._met):
             if session.peer_of(node) is not None:
                 self._detected.discard(session)
+                self._met.discard(session)
 
-    def end(self, session: Session) -> frozenset[F]:
-        """Drop a session, so that it can be detected anew; return the flows that it had."""
+    def forget(self, session: Session) -> frozenset[F]:
+        """Drop an entry, so that it can be detected anew; return the flows that it had."""
         self._detected.discard(session)
         return frozenset(self._flows.pop(session, ()))
 
-    def _detect(self, sessions: Iterable[Session]) -> list[Session]:
+    def end(self, session: Session) -> frozenset[F]:
+        """A session is over: what its nodes send from now on begins another one."""
+        self._met.discard(session)
+        return self.forget(session)
+
+    def _detect(self, sessions: Iterable[Session], *, met: bool) -> list[Session]:
         detected = [
             session
             for session in sessions
-            if {session.first, session.second} <= self._external and session not in self._detected
+            if {session.first, session.second} <= self._external
+            and session not in self._detected
+            and (met or session in self._met)
         ]
         self._detected.update(detected)
+        self._met.update(detected)
         return detected

@@ -14,11 +14,13 @@ from mobivpn.sessions.detector import Detector, Session
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
+    MAX_SESSIONS,
     MoreCorrespondents,
     NodeExternal,
     NodeInternal,
     SessionDetected,
 )
+from mobivpn.variants import Trigger
 
 
 class PortRole(Enum):
@@ -89,6 +91,9 @@ class _External:
     external_home_address: IPv6Address
     care_of_address: IPv6Address | None
     departure: int
+    told: tuple[Session, ...] = ()
+    """Sessions whose detection is in every notice of this departure: a later one replaces an
+    earlier one that has not arrived."""
 
 
 @dataclass(slots=True)
@@ -96,17 +101,24 @@ class GatewayCore:
     """The session detector between the events of a switch and the VCM.
 
     `mobile_nodes` are internal home addresses; `infrastructure` are addresses whose packets are
-    no session of anybody (the VCM's). `next_departure` has to be greater than any number that an
-    earlier start of this program has used.
+    no session of anybody (the VCM's). `trigger` says which sessions the VCM is told of; those that
+    a node's leaving makes are told in the `NodeExternal` of that node if notices are `combined`.
+    `next_departure` has to be greater than any number that an earlier start of this program has
+    used.
     """
 
     mobile_nodes: frozenset[IPv6Address]
     infrastructure: frozenset[IPv6Address] = frozenset()
     idle_timeout_s: int = 30
     next_departure: int = 1
-    _detector: Detector[Flow] = field(default_factory=Detector[Flow])
+    trigger: Trigger = Trigger.BOTH
+    combined: bool = False
+    _detector: Detector[Flow] = field(init=False)
     _second_passes: set[Flow] = field(default_factory=set[Flow])
     _external: dict[IPv6Address, _External] = field(default_factory=dict[IPv6Address, _External])
+
+    def __post_init__(self) -> None:
+        self._detector = Detector[Flow](self.trigger)
 
     @property
     def deadline(self) -> float | None:
@@ -165,11 +177,12 @@ class GatewayCore:
         """
         if internal_home_address in self._external:
             return []
+        detected = self._detector.node_left(internal_home_address)
+        told = tuple(detected[:MAX_SESSIONS]) if self.combined else ()
         self._external[internal_home_address] = _External(
-            external_home_address, care_of_address, self.next_departure
+            external_home_address, care_of_address, self.next_departure, told
         )
         self.next_departure += 1
-        detected = self._detector.node_left(internal_home_address)
         return [
             *self._external_notices(internal_home_address),
             Record(
@@ -183,7 +196,7 @@ class GatewayCore:
                     ],
                 },
             ),
-            *self._session_notices(detected),
+            *self._session_notices(detected, told),
         ]
 
     def node_internal(self, internal_home_address: IPv6Address, now: float) -> list[Effect]:
@@ -202,13 +215,23 @@ class GatewayCore:
             *(RemoveFlow(flow) for flow in sorted(uncounted, key=_order)),
         ]
 
-    def pair_withdrawn(self, first: IPv6Address, second: IPv6Address, now: float) -> list[Effect]:
+    def pair_withdrawn(
+        self, first: IPv6Address, second: IPv6Address, now: float, *, idle: bool = False
+    ) -> list[Effect]:
         """Two nodes are not direct any more: their next packet has to be a trigger again.
 
-        Their flows may still be in the switch, where nobody would see it.
+        Their flows may still be in the switch, where nobody would see it. A pair that was `idle`
+        ends the session; one that ended otherwise leaves it to be detected once more, unless the
+        trigger has not been met since (the pair was one of an earlier absence).
         """
         session = Session.between(first, second)
-        return [RemoveFlow(flow) for flow in sorted(self._detector.end(session), key=_order)]
+        if idle:
+            flows = self._detector.end(session)
+        elif self._detector.was_detected(session):
+            flows = self._detector.forget(session)
+        else:
+            return []
+        return [RemoveFlow(flow) for flow in sorted(flows, key=_order)]
 
     def _of_somebody(self, flow: Flow) -> bool:
         """Tell whether a flow is a mobile node's with a correspondent."""
@@ -229,6 +252,12 @@ class GatewayCore:
                     departure=outside.departure,
                     care_of_address=outside.care_of_address,
                     correspondents=peers[:MAX_CORRESPONDENTS],
+                    in_session_with=tuple(
+                        peer
+                        for session in outside.told
+                        if self._detector.is_detected(session)
+                        and (peer := session.peer_of(node)) is not None
+                    ),
                 )
             ),
             *(
@@ -237,16 +266,14 @@ class GatewayCore:
             ),
         ]
 
-    def _session_notices(self, detected: list[Session]) -> list[Effect]:
-        return [
-            effect
-            for session in detected
-            for effect in (
-                Notify(SessionDetected(session.first, session.second)),
-                Record(
-                    "sg_session_detected",
-                    "202",
-                    {"nodes": [str(session.first), str(session.second)]},
-                ),
-            )
-        ]
+    def _session_notices(
+        self, detected: list[Session], told: tuple[Session, ...] = ()
+    ) -> list[Effect]:
+        """Return 202 with sessions, but those that have been `told` already."""
+        effects: list[Effect] = []
+        for session in detected:
+            if session not in told:
+                effects.append(Notify(SessionDetected(session.first, session.second)))
+            nodes = [str(session.first), str(session.second)]
+            effects.append(Record("sg_session_detected", "202", {"nodes": nodes}))
+        return effects

@@ -12,8 +12,11 @@ from typing import ClassVar
 from mobivpn.errors import CallerError
 from mobivpn.ipsec.sa import SecurityAssociation
 
-MAX_CORRESPONDENTS = 20
+MAX_CORRESPONDENTS = 16
 """Addresses in one message, so that it fits a datagram; `MoreCorrespondents` carries the rest."""
+
+MAX_SESSIONS = 4
+"""Sessions in one message beside its correspondents; `SessionDetected` tells of any other."""
 
 
 class _Request:
@@ -55,7 +58,9 @@ class NodeExternal(_NodeState):
     """202, `sg_mn_external`: a node is outside, with all its correspondents, inside ones too.
 
     `departure` counts the node's departures as the gateway saw them: a number that the VCM does
-    not know means that the node has been inside meanwhile, even if that was never told.
+    not know means that the node has been inside meanwhile, even if that was never told. The node's
+    leaving may have made sessions of two external nodes: `in_session_with` names their other ends
+    in every notice of that departure, in place of `SessionDetected`.
     """
 
     internal_home_address: IPv6Address
@@ -63,9 +68,14 @@ class NodeExternal(_NodeState):
     departure: int
     care_of_address: IPv6Address | None = None
     correspondents: tuple[IPv6Address, ...] = ()
+    in_session_with: tuple[IPv6Address, ...] = ()
 
     def __post_init__(self) -> None:
         _at_most(self.correspondents)
+        if len(self.in_session_with) > MAX_SESSIONS:
+            raise CallerError(f"{len(self.in_session_with)} sessions, {MAX_SESSIONS} fit")
+        for peer in self.in_session_with:
+            _two_nodes(self.internal_home_address, peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +111,15 @@ class SessionDetected(_Request):
 
 @dataclass(frozen=True, slots=True)
 class PairWithdrawn(_Request):
-    """The VCM tells the gateway that two nodes are not direct any more: watch for their packets."""
+    """The VCM tells the gateway that two nodes are not direct any more: watch for their packets.
+
+    `idle`: they have not talked for a while, so that their next packet begins another session.
+    """
 
     persistent = True
     first: IPv6Address
     second: IPv6Address
+    idle: bool = False
 
     def __post_init__(self) -> None:
         _two_nodes(self.first, self.second)

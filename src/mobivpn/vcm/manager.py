@@ -188,15 +188,18 @@ class Manager:
                 return [_refused(source, type(message).__name__)]
 
     def _node_external(self, notice: NodeExternal, now: float) -> list[Effect]:
-        """202: keep the context; a session may have waited for this node."""
+        """202: keep the context; a session may have waited for this node, or come with it."""
         node = notice.internal_home_address
         effects: list[Effect] = []
         known = frozenset[IPv6Address]()
         managed: tuple[ManagedPair, ...] = ()
+        sessions = [Session.between(node, peer) for peer in notice.in_session_with]
         if node in self._contexts:
             if self._contexts[node].departure == notice.departure:
                 known = self._contexts[node].correspondents
                 managed = self._contexts[node].managed_pairs
+                # They came with the first notice of the departure: what is over since is no news.
+                sessions = []
             else:
                 effects += self._node_returned(node, now)
         effects += self._contexts.store(
@@ -216,10 +219,15 @@ class Manager:
             # Its detection is on its way, unless it has overtaken the node's leaving.
             self._unwatched.discard(session)
             self._timers.set((_Timer.WATCH, session), now + PATIENCE_S)
+        for session in sessions:
+            effects += self._session_detected(session, now)
         return effects
 
     def _node_returned(self, node: IPv6Address, now: float) -> list[Effect]:
         """The gateway says that a node is inside: whoever talks to it directly has to go back."""
+        if node in self._contexts:
+            # It has no pair any more, and a VCM in sg could not reach it.
+            self._signalling.cancel(node, lambda request: True)
         effects: list[Effect] = [*self._contexts.remove(node)]
         for session in [s for s in self._waiting if s.peer_of(node) is not None]:
             self._stop_waiting(session)
@@ -400,9 +408,9 @@ class Manager:
             return effects
         if wanted_again and self._both_external(session):
             return [*effects, *self._begin(session, now)]
-        return [*effects, *self._watch_again(session, now)]
+        return [*effects, *self._watch_again(session, now, idle=reason is EndReason.IDLE)]
 
-    def _watch_again(self, session: Session, now: float) -> list[Effect]:
+    def _watch_again(self, session: Session, now: float, *, idle: bool = False) -> list[Effect]:
         """Tell the gateway that packets of two external nodes have to be a trigger again."""
         if session in self._pairs:
             return []
@@ -410,7 +418,7 @@ class Manager:
             self._unwatched.add(session)
             return []
         return self._request(
-            self._security_gateway, PairWithdrawn(session.first, session.second), now
+            self._security_gateway, PairWithdrawn(session.first, session.second, idle), now
         )
 
     def _order_back(self, number: int, reason: EndReason, now: float) -> list[Effect]:

@@ -1,5 +1,6 @@
 """What agents decode by themselves: link messages, advertisements, destination options."""
 
+import contextlib
 import struct
 from ipaddress import IPv6Address, IPv6Network
 
@@ -29,8 +30,10 @@ from agents.link_monitor import (
 )
 from agents.mobility_socket import home_address_option
 from agents.neighbour_discovery import decode_advertisement
+from agents.signalling_socket import LocalSocket
 from mobivpn.errors import CallerError
 from mobivpn.host.advertisements import mint_advertisements
+from mobivpn.signalling.exchange import SendSignal
 from tests.support.company import COMPANY, DifferentBytes, associations
 
 MAC = bytes.fromhex("0200000000d1")
@@ -199,3 +202,22 @@ def test_a_damaged_configuration_is_named(tmp_path, text: str):
     path.write_text(text)
     with pytest.raises(CallerError, match=r"mn1\.json"):
         read(path)
+
+
+def test_agents_of_one_host_speak_to_each_other_by_no_network(tmp_path):
+    sg, vcm = COMPANY.security_gateway_inside, COMPANY.vcm
+    with contextlib.ExitStack() as stack:
+        one, other = (LocalSocket(tmp_path / "link", ends) for ends in ((sg, vcm), (vcm, sg)))
+        for end in (one, other):
+            stack.callback(end.file.close)
+        one.send(SendSignal(vcm, b"202"))
+        other.send(SendSignal(sg, b"204"))
+        assert list(other.read()) == [(sg, b"202")]
+        assert list(one.read()) == [(vcm, b"204")]
+
+
+def test_what_is_said_to_an_agent_that_is_not_there_is_lost(tmp_path):
+    sg, vcm = COMPANY.security_gateway_inside, COMPANY.vcm
+    end = LocalSocket(tmp_path / "link", (sg, vcm))
+    with contextlib.closing(end.file):
+        end.send(SendSignal(vcm, b"202"))

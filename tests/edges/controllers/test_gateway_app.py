@@ -120,7 +120,9 @@ class Gateway:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+def gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Gateway:
     spawned: list[Any] = []
     monkeypatch.setattr(hub, "spawn", spawned.append)
     link, events = Link(), []
@@ -133,6 +135,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
         "socket": str(tmp_path / "socket"),
         "event_log": str(tmp_path / "events"),
         "idle_timeout_s": 12,
+        **getattr(request, "param", {}),
     }
     path = tmp_path / "controller.json"
     path.write_text(json.dumps(configuration))
@@ -277,11 +280,28 @@ def test_a_node_that_is_inside_again_is_told(joined: Gateway):
     assert joined.told(inside(MN1)) == [NodeInternal(MN1.internal_home_address)]
 
 
+@pytest.mark.parametrize(
+    ("gateway", "notices"),
+    [
+        ({"trigger": "session"}, [NodeExternal, NodeExternal, SessionDetected]),
+        ({"trigger": "initiation"}, [NodeExternal, NodeExternal]),
+        ({"notice": "combined"}, [NodeExternal, NodeExternal]),
+    ],
+    indirect=["gateway"],
+)
+def test_what_the_vcm_is_told_and_how_follows_the_configuration(
+    joined: Gateway, notices: list[type]
+):
+    joined.told(outside(MN1))
+    joined.packet_in(ROUTER, frame(NODE2, NODE1))
+    assert [type(notice) for notice in joined.told(outside(MN2))] == notices
+
+
 def test_a_pair_that_is_over_has_its_flows_looked_at_again(joined: Gateway):
     joined.told(outside(MN1), outside(MN2))
     joined.packet_in(SG, frame(NODE1, NODE2))
     joined.packet_in(SG, frame(NODE2, NODE1))
-    over = gateway_link.PairOver(MN1.internal_home_address, MN2.internal_home_address)
+    over = gateway_link.PairOver(MN1.internal_home_address, MN2.internal_home_address, idle=True)
     joined.told(gateway_link.encode(over))
     removed = rules(joined.datapath.taken(), of.OFPFC_DELETE_STRICT)
     assert {(r.match["ipv6_src"], r.match["ipv6_dst"]) for r in removed} == {

@@ -32,7 +32,8 @@ INSIDE, OUTSIDE = MN1.internal_home_address, MN1.external_home_address
         NodeOutside(INSIDE, OUTSIDE, CARE_OF),
         NodeOutside(INSIDE, OUTSIDE, None),
         NodeOutside(INSIDE, None, None),
-        PairOver(INSIDE, MN2.internal_home_address),
+        PairOver(INSIDE, MN2.internal_home_address, idle=False),
+        PairOver(INSIDE, MN2.internal_home_address, idle=True),
     ],
 )
 def test_what_is_told_comes_out_as_it_went_in(telling: NodeOutside | PairOver):
@@ -49,9 +50,10 @@ def test_what_is_told_comes_out_as_it_went_in(telling: NodeOutside | PairOver):
         b'["none", {}]',
         b'["node", {}]',
         b'["pair", {"first": "fd00::1"}]',
-        b'["pair", {"first": "fd00::1", "second": "nobody"}]',
-        b'["pair", {"first": "fd00::1", "second": 5}]',
-        encode(PairOver(INSIDE, OUTSIDE))[:-1],
+        b'["pair", {"first": "fd00::1", "second": "nobody", "idle": true}]',
+        b'["pair", {"first": "fd00::1", "second": 5, "idle": true}]',
+        b'["pair", {"first": "fd00::1", "second": "fd00::2", "idle": 1}]',
+        encode(PairOver(INSIDE, OUTSIDE, idle=True))[:-1],
         b"\xff\xfe",
     ],
 )

@@ -1,6 +1,7 @@
 """Lower bounds against sums made by hand from the default delays."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,23 @@ def test_propagation_is_the_sum_along_the_stations(
     plan: NetworkPlan, stations: tuple[str, ...], expected: float
 ) -> None:
     assert plan.propagation_ms(*stations) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("vcm_at", "to_sg", "to_cell"),
+    [
+        ("vcm", 3 * LAN, CELL + SG + 3 * LAN),
+        ("fs", 3 * LAN, CELL + SG + 3 * LAN),
+        ("r22", LAN, CELL + SG + LAN),
+        ("sg", 0, CELL + SG),
+    ],
+)
+def test_the_vcm_is_as_far_away_as_the_host_that_it_is_on(
+    run_description: dict[str, Any], vcm_at: str, to_sg: float, to_cell: float
+) -> None:
+    plan = plan_from_run({**run_description, "variants": {"vcm_at": vcm_at}})
+    assert plan.propagation_ms("sg", "vcm") == pytest.approx(to_sg)
+    assert plan.propagation_ms("vcm", "cell") == pytest.approx(to_cell)
 
 
 def test_an_unknown_place_is_told(plan: NetworkPlan) -> None:

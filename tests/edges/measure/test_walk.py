@@ -10,6 +10,7 @@ import pytest
 
 from experiments.analyse import analyse, main
 from experiments.errors import ResultError
+from experiments.measure.triggers import is_triggered
 from experiments.measure.walk import measure
 from experiments.probe_format import ECHO, PROBE
 from experiments.resultset import SUMMARY_KEYS, ResultSet
@@ -72,6 +73,32 @@ def test_moves_have_gaps_and_bounds_of_the_worse_direction(walk: SyntheticWalk) 
     summary = analyse(walk.write())
     found = [tuple(move.values()) for move in summary["moves"]]
     assert found == list(EXPECTED_MOVES)
+
+
+@pytest.mark.parametrize(("trigger", "right"), [("both", 0), ("session", 0), ("initiation", -3)])
+def test_where_traffic_settles_is_judged_by_the_trigger(
+    walk: SyntheticWalk, trigger: str, right: int
+) -> None:
+    """The walk's session exists before the second node leaves."""
+    walk.run["variants"] = {"trigger": trigger}
+    summary = analyse(walk.write())
+    (check,) = [c for c in summary["checks"] if c["name"].startswith("path settled")]
+    assert check["value"] - check["limit"] == right
+
+
+@pytest.mark.parametrize(
+    ("began_ns", "triggered"),
+    [
+        (10, {"session": True, "initiation": False, "both": True}),
+        (20, {"session": False, "initiation": True, "both": True}),
+        (30, {"session": False, "initiation": True, "both": True}),
+    ],
+)
+def test_a_session_exists_if_it_has_packets_before_both_ends_are_outside(
+    began_ns: int, triggered: dict[str, bool]
+) -> None:
+    for trigger, expected in triggered.items():
+        assert is_triggered(trigger, began_ns, both_outside_ns=20) is expected
 
 
 def test_round_trips_are_medians_by_path(walk: SyntheticWalk) -> None:

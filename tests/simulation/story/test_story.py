@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
+from mobivpn.variants import Trigger, VcmPlace
 from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
@@ -72,9 +73,19 @@ def calm_paths(world: World, for_s: float = 2.0) -> set[str]:
     return set(world.paths(since, since + for_s))
 
 
-@pytest.mark.parametrize("agent_delay_s", [0.0, 0.001, 0.05])
-def test_the_whole_walk(agent_delay_s: float):
-    world = talking(World(faults=Faults(agent_delay_s=agent_delay_s)))
+@pytest.mark.parametrize(
+    ("vcm_at", "combined", "agent_delay_s"),
+    [
+        (VcmPlace.OWN, False, 0.0),
+        (VcmPlace.OWN, True, 0.001),
+        (VcmPlace.OWN, False, 0.05),
+        (VcmPlace.GATEWAY, False, 0.0),
+        (VcmPlace.GATEWAY, True, 0.05),
+    ],
+)
+def test_the_whole_walk(vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
+    faults = Faults(agent_delay_s=agent_delay_s)
+    world = talking(World(vcm_at=vcm_at, combined=combined, faults=faults))
     assert calm_paths(world) == {""}
     for node, network, path in WALK:
         move(world, node, network)
@@ -82,6 +93,42 @@ def test_the_whole_walk(agent_delay_s: float):
     assert world.outside_packets > 0
     assert world.stored == {}
     assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+@pytest.mark.parametrize("trigger", [Trigger.SESSION, Trigger.INITIATION])
+def test_a_session_that_existed_goes_direct_only_where_that_triggers(trigger: Trigger):
+    world = talking(World(trigger=trigger))
+    direct = trigger is Trigger.SESSION
+    for node, network, path in (*WALK[:4], (MN1, LAN, "sg"), (MN1, "wifi1", "")):
+        move(world, node, network)
+        hairpin = path == "" and not direct
+        assert calm_paths(world) == {"sg-sg" if hairpin else path}, (node.name, network)
+
+
+@pytest.mark.parametrize("trigger", [Trigger.SESSION, Trigger.INITIATION])
+def test_a_session_that_begins_outside_goes_direct_only_where_that_triggers(trigger: Trigger):
+    world = World(trigger=trigger)
+    world.run_until(0.5)
+    move(world, MN2, "cell")
+    move(world, MN1, "wifi1")
+    world.talk(MN1, MN2, until=1e9)
+    world.run_until(world.now + SETTLED_S)
+    assert calm_paths(world) == {"" if trigger is Trigger.INITIATION else "sg-sg"}
+
+
+def test_a_vcm_in_sg_and_a_node_that_came_home_have_nothing_to_say_to_each_other():
+    world = World(vcm_at=VcmPlace.GATEWAY)
+    both_outside(world)
+    # A report that nobody hears before the node is home.
+    node = world.nodes[MN1]
+    world.faults.loss = 1.0
+    node.begin(node.core._endpoint.pair_idle(MN2.internal_home_address, 60, world.now))
+    world.run_until(world.now + 0.1)
+    world.faults.loss = 0.0
+    move(world, MN1, LAN)
+    world.run_until(world.now + 30)
+    assert node.kernel.dropped["policy out"] > 0
+    assert calm_paths(world) == {"sg"}
 
 
 def test_the_switch_to_the_direct_path_loses_and_doubles_nothing():
@@ -397,6 +444,8 @@ FAULTS = st.builds(
     pair_lifetime_s=st.sampled_from([20, 3600]),
     binding_keys=st.booleans(),
     classic_nodes=st.booleans(),
+    vcm_at=st.sampled_from([VcmPlace.OWN, VcmPlace.GATEWAY]),
+    combined=st.booleans(),
 )
 @settings(max_examples=8)
 def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
@@ -406,6 +455,8 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     pair_lifetime_s: int,
     binding_keys: bool,
     classic_nodes: bool,
+    vcm_at: VcmPlace,
+    combined: bool,
 ):
     world = World(
         seed,
@@ -413,6 +464,8 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
         pair_lifetime_s=pair_lifetime_s,
         binding_keys=binding_keys,
         classic=classic_nodes,
+        vcm_at=vcm_at,
+        combined=combined,
     )
     world.run_until(2 * ADVERTISED_EVERY_S if classic_nodes else 0.0)
     talking(world, every_s=0.2)

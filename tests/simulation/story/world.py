@@ -51,6 +51,7 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
+from mobivpn.variants import Trigger, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
@@ -190,7 +191,7 @@ class Node(Agent):
         core = MobileNodeHost(
             NodeDatabases(
                 me,
-                COMPANY,
+                world.company,
                 share_of(world.given, "mobile_node", me.name),
                 detection=DuplicateDetection.CLASSIC
                 if world.classic
@@ -199,7 +200,7 @@ class Node(Agent):
             ),
             MobileNode(me.external_home_address, world.random.randbytes),
             CorrespondentNode(world.random.randbytes),
-            SaEndpoint(me, COMPANY, SignallingEndpoint(1, [COMPANY.vcm])),
+            SaEndpoint(me, world.company, SignallingEndpoint(1, [COMPANY.vcm])),
             world.pair_idle_s,
             solicits=not world.classic,
         )
@@ -363,6 +364,26 @@ class Vcm(Fixed):
                 super().carry_out_other(effect)
 
 
+class VcmInGateway(Vcm):
+    """The same as a program of sg: on its kernel, and on no link of the inside."""
+
+    def __init__(
+        self, world: "World", name: str, core: Any, addresses: Iterable[IPv6Address]
+    ) -> None:
+        super().__init__(world, name, core, addresses)
+        self.kernel = world.gateway.kernel
+        self.kernel.fixed |= {self.address}
+
+    def send(self, packet: Packet, mark: int = 0) -> None:
+        if packet.destination == COMPANY.security_gateway_inside:
+            self.world.on_host(self.world.gateway, packet)
+            return
+        protected = self.kernel.protect(packet)
+        if protected is not None:
+            assert self.kernel.route_to(packet.destination, FROM_LAN_TABLE) is not None
+            self.world.outside(protected, CORE_S)
+
+
 class Router(Fixed):
     """r22: the default router of the LAN."""
 
@@ -415,6 +436,9 @@ class Gateway(Fixed):
     """sg: agent, filter, and the switch on its inside."""
 
     def send(self, packet: Packet, mark: int = 0) -> None:
+        if self.world.company.vcm_in_gateway and packet.destination == COMPANY.vcm:
+            self.world.on_host(self.world.vcm, packet)
+            return
         inward = packet.destination in COMPANY.vpn_prefix or packet.destination in (
             COMPANY.internal_router,
         )
@@ -431,8 +455,9 @@ class Gateway(Fixed):
         received = self.kernel.receive(packet)
         if received is None:
             return
-        if received.packet.destination in self.kernel.fixed:
-            self.deliver(received)
+        destination = received.packet.destination
+        if destination in self.kernel.fixed:
+            (self.world.vcm if destination == COMPANY.vcm else self).deliver(received)
         elif self.kernel.admits(received, Direction.FORWARD, INSIDE_DEVICE):
             note(received.packet, "sg")
             self.world.from_gateway(received.packet)
@@ -455,8 +480,10 @@ class Gateway(Fixed):
                 world.from_detector(
                     world.detector.node_external(node, home, care_of_address, world.now)
                 )
-            case TellDetectorOfPair(first, second):
-                world.from_detector(world.detector.pair_withdrawn(first, second, world.now))
+            case TellDetectorOfPair(first, second, idle):
+                world.from_detector(
+                    world.detector.pair_withdrawn(first, second, world.now, idle=idle)
+                )
             case _:
                 super().carry_out_other(effect)
 
@@ -474,6 +501,9 @@ class World:
     """Nodes wait for advertisements, and for duplicate address detection."""
     authenticates: bool = False
     """The inside advertises itself under AH, and nodes believe nothing else."""
+    vcm_at: VcmPlace = VcmPlace.OWN
+    trigger: Trigger = Trigger.BOTH
+    combined: bool = False
     taken: frozenset[IPv6Address] = frozenset()
     """Addresses that somebody else has on an access network."""
     now: float = 0.0
@@ -494,20 +524,23 @@ class World:
         self._order = count()
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
         random_bytes = DifferentBytes()
-        self.given = mint_associations(COMPANY, EspAlgorithm.AES128GCM16, random_bytes)
+        self.company = replace(COMPANY, vcm_at=self.vcm_at)
+        self.given = mint_associations(self.company, EspAlgorithm.AES128GCM16, random_bytes)
         self.advertisements = (
             mint_advertisements(ROUTER[LAN], random_bytes) if self.authenticates else None
         )
         self.nodes = {me: Node(self, me) for me in COMPANY.nodes}
         homes = frozenset(me.external_home_address for me in COMPANY.nodes)
         internals = frozenset(me.internal_home_address for me in COMPANY.nodes)
-        self.detector = GatewayCore(internals, frozenset({COMPANY.vcm}))
+        self.detector = GatewayCore(
+            internals, frozenset({COMPANY.vcm}), trigger=self.trigger, combined=self.combined
+        )
         self.gateway = Gateway(
             self,
             "sg",
             SecurityGateway(
                 GatewayDatabases(
-                    COMPANY, self.given, INSIDE_DEVICE, OUTSIDE_DEVICE, OUTSIDE_ROUTER
+                    self.company, self.given, INSIDE_DEVICE, OUTSIDE_DEVICE, OUTSIDE_ROUTER
                 ),
                 CorrespondentNode(self.random.randbytes, protected=homes | internals),
                 SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
@@ -519,7 +552,7 @@ class World:
             "r22",
             InternalRouter(
                 RouterDatabases(
-                    COMPANY,
+                    self.company,
                     self.given,
                     INSIDE_DEVICE,
                     "tosg",
@@ -550,7 +583,8 @@ class World:
             lifetime_s=self.pair_lifetime_s,
             binding_keys=self.binding_keys,
         )
-        self.vcm = Vcm(self, "vcm", manager, (COMPANY.vcm,))
+        in_gateway = self.company.vcm_in_gateway
+        self.vcm = (VcmInGateway if in_gateway else Vcm)(self, "vcm", manager, (COMPANY.vcm,))
         self.agents: tuple[Agent, ...] = (
             *self.nodes.values(),
             self.gateway,
@@ -561,7 +595,7 @@ class World:
         for agent in self.agents:
             if agent is not self.vcm:
                 agent.begin(agent.core.started())
-        databases = ManagerDatabases(COMPANY, self.given).all()
+        databases = ManagerDatabases(self.company, self.given).all()
         self.vcm.begin([Apply(difference((), databases))])
         for node in self.nodes.values():
             self.at(0.0, lambda n=node: n.attach(LAN))
@@ -698,8 +732,24 @@ class World:
             ):
                 node.arrive(packet)
 
+    def on_host(self, receiver: Agent, packet: Packet) -> None:
+        """Carry what one agent tells another of the same host."""
+        content = packet.content
+        assert isinstance(content, Datagram)
+        body = content.body
+        self.at(
+            self.now,
+            lambda: receiver.begin(receiver.core.datagram_received(packet.source, body, self.now)),
+        )
+
+    def _assert_vcm_is_not_elsewhere(self, packet: Packet) -> None:
+        """Nothing of a VCM in sg is on a link of the inside."""
+        if self.company.vcm_in_gateway:
+            assert COMPANY.vcm not in (packet.source, packet.destination), packet
+
     def inside(self, packet: Packet) -> None:
         """Carry a packet over the LAN, or to where r22 routes it."""
+        self._assert_vcm_is_not_elsewhere(packet)
         destination = packet.destination
         if destination == COMPANY.vcm:
             self._later(lambda: self.vcm.arrive(packet))
@@ -731,6 +781,7 @@ class World:
 
     def from_gateway(self, packet: Packet) -> None:
         """Carry a packet from sg through its switch to r22."""
+        self._assert_vcm_is_not_elsewhere(packet)
         self._switch(PortRole.GATEWAY, packet)
         self._later(lambda: self._route(packet))
 

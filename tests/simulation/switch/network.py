@@ -33,6 +33,7 @@ from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal
 from mobivpn.signalling.messages import PairWithdrawn
+from mobivpn.variants import Trigger
 from mobivpn.vcm.context import MobileNodeContext, RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
@@ -87,6 +88,8 @@ class World:
     faults: Faults = field(default_factory=Faults)
     lifetime_s: int = 3600
     idle_timeout_s: int = 30
+    trigger: Trigger = Trigger.BOTH
+    combined: bool = False
     direct_delay_s: float = 0.035
     now: float = 0.0
     records: list[tuple[float, str, Record]] = field(default_factory=list)
@@ -115,6 +118,8 @@ class World:
             mobile_nodes=frozenset(self._by_address),
             infrastructure=frozenset({COMPANY.vcm}),
             idle_timeout_s=self.idle_timeout_s,
+            trigger=self.trigger,
+            combined=self.combined,
         )
         self._sg = SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router])
 
@@ -303,8 +308,10 @@ class World:
             match effect:
                 case SendSignal():
                     self._deliver(COMPANY.security_gateway_inside, effect)
-                case Delivered(_, PairWithdrawn(first, second)):
-                    self._from_gateway(self.gateway.pair_withdrawn(first, second, self.now))
+                case Delivered(_, PairWithdrawn(first, second, idle)):
+                    self._from_gateway(
+                        self.gateway.pair_withdrawn(first, second, self.now, idle=idle)
+                    )
 
     def _from_gateway(self, effects: Iterable[Any]) -> None:
         for effect in effects:

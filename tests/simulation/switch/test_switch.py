@@ -8,6 +8,7 @@ from mobivpn.host.sa_endpoint import EXPIRY_GRACE_S, GRACE_S
 from mobivpn.sessions.gateway import Flow, PortRole
 from mobivpn.signalling import codec
 from mobivpn.signalling.messages import SaOffer
+from mobivpn.variants import Trigger
 from tests.simulation.switch.network import (
     BINDING_DELAY_S,
     SIGNALLING_DELAY_S,
@@ -134,6 +135,98 @@ def test_a_pair_that_was_idle_is_made_anew_when_packets_come_again(idle_timeout_
     world.talk(MN1, MN2, until=21)
     world.run_until(22)
     assert world.protected(MN1, MN2)
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+def test_a_session_that_exists_is_one_trigger(trigger: Trigger):
+    world = World(trigger=trigger)
+    two_external_nodes(world)
+    world.run_until(world.now + 20)
+    assert world.protected(MN1, MN2) is (trigger is not Trigger.INITIATION)
+    assert world.untouched(MN1, MN2) is (trigger is Trigger.INITIATION)
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+def test_a_session_that_is_initiated_is_another(trigger: Trigger):
+    world = World(trigger=trigger)
+    world.leave(MN1)
+    world.leave(MN2)
+    world.run_until(1)
+    world.talk(MN1, MN2, until=20)
+    world.run_until(20)
+    assert world.protected(MN1, MN2) is (trigger is not Trigger.SESSION)
+    assert world.untouched(MN1, MN2) is (trigger is Trigger.SESSION)
+
+
+def test_a_session_that_is_not_what_triggers_stays_on_the_gateway_until_it_is():
+    world = World(trigger=Trigger.INITIATION, idle_timeout_s=5)
+    world.talk(MN1, MN2, until=10)
+    world.run_until(1)
+    world.leave(MN2)
+    world.run_until(2)
+    world.leave(MN1)
+    # What was outside has come home and gone again: that is no beginning either.
+    world.run_until(4)
+    world.return_home(MN1)
+    world.run_until(5)
+    world.leave(MN1)
+    world.run_until(20)
+    assert world.events("vcm_pair_minted") == []
+    world.talk(MN1, MN2, until=22)
+    world.run_until(22)
+    assert world.protected(MN1, MN2)
+
+
+def test_a_session_whose_pair_failed_needs_no_other_trigger():
+    world = World(trigger=Trigger.SESSION, lifetime_s=50, idle_timeout_s=3)
+    two_external_nodes(world)
+    world.run_until(30)
+    world.faults.loss = 1.0
+    world.run_until(30 + 50 + 1)
+    assert not world.protected(MN1, MN2)
+    world.faults.loss = 0.0
+    world.run_until(world.now + 70)
+    assert world.protected(MN1, MN2)
+    assert world.paths["lost"] == 0
+
+
+def test_a_session_that_was_idle_is_over_where_only_existing_ones_trigger():
+    world = protected_world(trigger=Trigger.SESSION)
+    node = world.nodes[MN1]
+    world._from_node(node, node.endpoint.pair_idle(MN2.internal_home_address, 60, world.now))
+    world.run_until(world.now + 20)
+    assert world.untouched(MN1, MN2)
+    world.return_home(MN1)
+    world.run_until(world.now + 1)
+    world.leave(MN1)
+    world.run_until(world.now + 1)
+    assert world.protected(MN1, MN2)
+
+
+def test_combined_notices_make_the_same_pair_with_fewer_messages():
+    sent: dict[bool, list[str]] = {}
+    for combined in (False, True):
+        world = protected_world(combined=combined)
+        kinds = [type(codec.decode(payload).message).__name__ for payload in world.payloads]
+        sent[combined] = sorted(kinds)
+    assert sorted([*sent[True], "SessionDetected", "Acknowledge"]) == sent[False]
+
+
+def test_a_combined_notice_that_is_replaced_before_it_arrives_loses_no_session():
+    world = World(combined=True)
+    world.talk(MN1, MN2, until=1e9)
+    world.run_until(1)
+    world.leave(MN2)
+    world.run_until(2)
+    world.faults.loss = 1.0
+    world.leave(MN1)
+    world.run_until(3)
+    world.packet(MN1, MN3)
+    world.run_until(4)
+    world.faults.loss = 0.0
+    world.run_until(20)
+    assert world.protected(MN1, MN2)
+    assert MN3.internal_home_address in world.stored[MN1.internal_home_address].correspondents
 
 
 def test_what_is_under_way_when_the_order_back_comes_still_arrives():
@@ -309,13 +402,25 @@ def carry_out(world: World, node: object, what: str) -> None:
 
 
 @given(
-    seed=st.integers(0, 2**32), faults=FAULTS, moves=MOVES, lifetime_s=st.sampled_from([20, 999])
+    seed=st.integers(0, 2**32),
+    faults=FAULTS,
+    moves=MOVES,
+    lifetime_s=st.sampled_from([20, 999]),
+    trigger=st.sampled_from(Trigger),
+    combined=st.booleans(),
 )
 @settings(max_examples=12)
 def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
-    seed: int, faults: Faults, moves: list[tuple[float, object, str]], lifetime_s: int
+    seed: int,
+    faults: Faults,
+    moves: list[tuple[float, object, str]],
+    lifetime_s: int,
+    trigger: Trigger,
+    combined: bool,
 ):
-    world = World(seed=seed, faults=faults, lifetime_s=lifetime_s)
+    world = World(
+        seed=seed, faults=faults, lifetime_s=lifetime_s, trigger=trigger, combined=combined
+    )
     two_external_nodes(world)
     for pause, node, what in moves:
         world.run_until(world.now + pause)
@@ -323,7 +428,8 @@ def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
     world.run_until(world.now + 5)
     world.faults = Faults()
     world.run_until(world.now + 60)
-    if all(world.nodes[identity].outside for identity in (MN1, MN2)):
+    both_outside = all(world.nodes[identity].outside for identity in (MN1, MN2))
+    if both_outside and (trigger is Trigger.BOTH or not world.untouched(MN1, MN2)):
         assert world.protected(MN1, MN2)
     else:
         assert world.untouched(MN1, MN2)

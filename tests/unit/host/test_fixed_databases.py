@@ -1,5 +1,6 @@
 """The databases of gateway, home agent, internal router and VCM."""
 
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -22,6 +23,7 @@ from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
 from mobivpn.ipsec.selector import EVERYWHERE, Direction, host
+from mobivpn.variants import VcmPlace
 from tests.support.company import COMPANY, MN1, MN2, associations
 
 GIVEN = associations()
@@ -30,6 +32,9 @@ IFNAMSIZ = 16
 GATEWAY = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
 HOME_AGENT = HomeAgentDatabases(COMPANY, GIVEN, "home")
 ROUTER = RouterDatabases(COMPANY, GIVEN, "lan", "tosg")
+VCM_IN_SG = replace(COMPANY, vcm_at=VcmPlace.GATEWAY)
+GIVEN_IN_SG = associations(VCM_IN_SG)
+GATEWAY_WITH_VCM = replace(GATEWAY, company=VCM_IN_SG, associations=GIVEN_IN_SG)
 
 
 def outbound_to(held: Databases, address: IPv6Address) -> list[SecurityPolicy]:
@@ -165,6 +170,62 @@ def test_the_vcm_shares_an_association_with_sg_and_with_every_node():
         COMPANY.security_gateway_inside,
         *(node.internal_home_address for node in COMPANY.nodes),
     }
+
+
+def test_a_vcm_in_sg_has_no_association_of_its_own():
+    assert {purpose for purpose, _ in GIVEN_IN_SG} & ENDS_BY_ROLE["vcm"] == set()
+    assert ManagerDatabases(VCM_IN_SG, share_of(GIVEN_IN_SG, "vcm", None)).all() == ()
+
+
+def of_vcm(
+    direction: Direction, other: IPv6Address, bindings: dict[str, IPv6Address | None]
+) -> SecurityPolicy:
+    """Return the policy of sg for what its VCM sends or is sent, by whatever device."""
+    matching = [
+        entry
+        for entry in GATEWAY_WITH_VCM.at(bindings)
+        if isinstance(entry, SecurityPolicy)
+        and (entry.direction, entry.device) == (direction, None)
+        and entry.selector.inner_protocol is None
+        and COMPANY.vcm in entry.selector.local_prefix
+        and other in entry.selector.remote_prefix
+    ]
+    return min(matching, key=lambda policy: policy.precedence)
+
+
+@pytest.mark.parametrize("bindings", [{"mn1": CARE_OF}, {"mn1": None}])
+@pytest.mark.parametrize("direction", [Direction.OUTBOUND, Direction.INBOUND])
+def test_what_a_vcm_in_sg_and_a_node_outside_say_is_under_the_mn_sg_association(
+    direction: Direction, bindings: dict[str, IPv6Address | None]
+):
+    template = of_vcm(direction, MN1.internal_home_address, bindings).templates[0]
+    assert isinstance(template, EspTemplate)
+    assert template.reqid == Purpose.NODE_GATEWAY.value
+    assert {template.source, template.destination} == {
+        COMPANY.security_gateway,
+        MN1.external_home_address,
+    }
+
+
+def test_a_vcm_in_sg_says_nothing_to_a_node_inside_nor_to_anybody_else():
+    for other in (MN2.internal_home_address, COMPANY.security_gateway_inside, CARE_OF):
+        policy = of_vcm(Direction.OUTBOUND, other, {"mn1": CARE_OF})
+        assert policy.action is PolicyAction.DISCARD
+
+
+def test_nobody_without_an_association_says_anything_to_a_vcm_in_sg():
+    for other in (COMPANY.security_gateway_inside, COMPANY.internal_router, CARE_OF):
+        assert of_vcm(Direction.INBOUND, other, {}).action is PolicyAction.DISCARD
+
+
+def test_a_vcm_in_sg_has_no_route_to_the_lan():
+    assert Rule(FROM_LAN_TABLE, preference=89, source=host(COMPANY.vcm)) in GATEWAY_WITH_VCM.at({})
+
+
+def test_agents_of_one_host_have_no_entry_in_common():
+    of_router = {entry.identity for entry in ROUTER.at(COMPANY.nodes)}
+    of_vcm = {entry.identity for entry in ManagerDatabases(COMPANY, GIVEN).all()}
+    assert of_router.isdisjoint(of_vcm)
 
 
 def test_nobody_is_given_keys_of_others():

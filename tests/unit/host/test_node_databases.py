@@ -30,6 +30,7 @@ from mobivpn.ipsec.policy import (
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
 from mobivpn.ipsec.selector import EVERYWHERE, IPPROTO_MH, Direction, MobilityType, host
+from mobivpn.variants import VcmPlace
 from tests.support.company import COMPANY, MN1, MN2, associations
 
 ROUTER = IPv6Address("fe80::1")
@@ -103,6 +104,22 @@ def test_messages_of_the_vcm_are_always_under_their_own_association(place: Place
         for t in policy.templates
     )
     assert nested is not isinstance(place, Inside)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("direction", [Direction.INBOUND, Direction.OUTBOUND])
+def test_messages_of_a_vcm_in_sg_are_under_the_mn_sg_association_or_discarded(
+    place: Place, direction: Direction
+):
+    company = replace(COMPANY, vcm_at=VcmPlace.GATEWAY)
+    node = NodeDatabases(MN1, company, share_of(associations(company), "mobile_node", "mn1"))
+    held = node.at(place)
+    policy = first_match(held, direction, MN1.internal_home_address, COMPANY.vcm)
+    if isinstance(place, Inside):
+        assert policy.action is PolicyAction.DISCARD
+    else:
+        data = first_match(held, direction, MN1.internal_home_address, MN2.internal_home_address)
+        assert policy.templates == data.templates
 
 
 def test_an_accepting_pair_takes_both_paths_inbound_and_sends_by_the_gateway():

@@ -218,8 +218,9 @@ def test_a_message_of_unknown_type_is_answered_by_an_error(make: Any):
 def test_the_gateway_hears_of_withdrawn_pairs_and_of_nothing_else_from_the_vcm():
     host, vcm = security_gateway(), Gateway(COMPANY.security_gateway_inside)
     ends = MN1.internal_home_address, MN2.internal_home_address
-    told = host.datagram_received(COMPANY.vcm, vcm.says(PairWithdrawn(*ends)), 0.0)
-    assert TellDetectorOfPair(*ends) in told
+    for idle in (False, True):
+        told = host.datagram_received(COMPANY.vcm, vcm.says(PairWithdrawn(*ends, idle)), 0.0)
+        assert TellDetectorOfPair(*ends, idle) in told
     assert kinds(host.datagram_received(COMPANY.vcm, vcm.says(NodeAbsent(ends[0])), 0.0)) == [
         SendSignal
     ]

@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.sessions.detector import Detector, Session
+from mobivpn.variants import Trigger
 from tests.support.company import MN1, MN2, MN3
 
 A, B, C = (node.internal_home_address for node in (MN1, MN2, MN3))
-AB, AC = Session.between(A, B), Session.between(A, C)
+AB, AC, BC = Session.between(A, B), Session.between(A, C), Session.between(B, C)
 
 
 def with_flow(*sessions: Session) -> Detector[str]:
@@ -104,10 +105,66 @@ def test_after_the_loss_of_all_flows_every_session_is_new():
     assert detector.flow_seen(AB, "flow") == [AB]
 
 
+def existing(trigger: Trigger) -> tuple[Detector[str], list[Session]]:
+    """Return what is detected when the second node of a session leaves."""
+    detector = Detector[str](trigger)
+    detector.flow_seen(AB, "flow")
+    detector.node_left(A)
+    return detector, detector.node_left(B)
+
+
+def beginning(trigger: Trigger) -> tuple[Detector[str], list[Session]]:
+    """Return what is detected when a session begins between two external nodes."""
+    detector = Detector[str](trigger)
+    detector.node_left(A)
+    detector.node_left(B)
+    return detector, detector.flow_seen(AB, "flow")
+
+
+def test_a_trigger_may_ask_for_sessions_that_exist_or_for_those_that_begin():
+    for trigger, exists, begins in (
+        (Trigger.SESSION, [AB], []),
+        (Trigger.INITIATION, [], [AB]),
+        (Trigger.BOTH, [AB], [AB]),
+    ):
+        assert existing(trigger)[1] == exists
+        assert beginning(trigger)[1] == begins
+
+
+def test_the_answer_to_an_old_session_does_not_begin_a_new_one():
+    detector, _ = existing(Trigger.INITIATION)
+    assert detector.flow_seen(AB, "back") == []
+
+
+def test_an_old_session_that_was_idle_begins_anew():
+    detector, _ = existing(Trigger.INITIATION)
+    detector.flow_ended(AB, "flow")
+    assert detector.flow_seen(AB, "flow") == [AB]
+
+
+def test_a_session_that_began_outside_exists_once_a_node_has_left_again():
+    detector, _ = beginning(Trigger.SESSION)
+    detector.node_returned(A)
+    assert detector.node_left(A) == [AB]
+
+
+def test_a_session_that_went_on_directly_is_detected_when_it_shows_again():
+    detector, _ = existing(Trigger.SESSION)
+    detector.flow_ended(AB, "flow")
+    assert detector.flow_seen(AB, "flow") == [AB]
+
+
+def test_a_session_that_has_ended_does_not_exist_any_more():
+    detector, _ = existing(Trigger.SESSION)
+    detector.end(AB)
+    assert not detector.was_detected(AB)
+    assert detector.flow_seen(AB, "flow") == []
+
+
 CAUSES = st.lists(
     st.tuples(
         st.sampled_from(["flow_seen", "flow_ended", "node_left", "node_returned"]),
-        st.sampled_from([AB, AC, Session.between(B, C)]),
+        st.sampled_from([AB, AC, BC]),
         st.sampled_from([A, B, C]),
         st.sampled_from(["there", "back"]),
     ),
@@ -141,3 +198,28 @@ def test_a_session_is_detected_exactly_when_it_lives_and_both_nodes_are_outside(
         wanted = {s for s, _ in flows if {s.first, s.second} <= outside}
         told &= wanted
         assert told == wanted
+
+
+@given(CAUSES)
+def test_each_session_meets_one_of_two_triggers_first_and_both_take_what_either_takes(
+    causes: list[tuple[str, Session, object, str]],
+):
+    detectors = {trigger: Detector[str](trigger) for trigger in Trigger}
+    for cause, session, node, flow in causes:
+        known = {t: {s for s in (AB, AC, BC) if d.was_detected(s)} for t, d in detectors.items()}
+        found = dict[Trigger, set[Session]]()
+        for trigger, detector in detectors.items():
+            detected: list[Session] = []
+            match cause:
+                case "flow_seen":
+                    detected = detector.flow_seen(session, flow)
+                case "flow_ended":
+                    detector.flow_ended(session, flow)
+                case "node_left":
+                    detected = detector.node_left(node)  # type: ignore[arg-type]
+                case _:
+                    detector.node_returned(node)  # type: ignore[arg-type]
+            found[trigger] = set(detected)
+        exists, begins = found[Trigger.SESSION], found[Trigger.INITIATION]
+        assert found[Trigger.BOTH] == exists | begins
+        assert exists & begins <= known[Trigger.SESSION] | known[Trigger.INITIATION]

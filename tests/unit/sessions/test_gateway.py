@@ -20,11 +20,13 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
+    MAX_SESSIONS,
     MoreCorrespondents,
     NodeExternal,
     NodeInternal,
     SessionDetected,
 )
+from mobivpn.variants import Trigger
 from tests.support.company import COMPANY, MN1, MN2
 
 SG, ROUTER = PortRole.GATEWAY, PortRole.ROUTER
@@ -33,10 +35,12 @@ FILE_SERVER = IPv6Address("fd00:10::16")
 CARE_OF = IPv6Address("2001:db8:1::d1")
 
 
-def core() -> GatewayCore:
+def core(trigger: Trigger = Trigger.BOTH, *, combined: bool = False) -> GatewayCore:
     return GatewayCore(
         mobile_nodes=frozenset(node.internal_home_address for node in COMPANY.nodes),
         infrastructure=frozenset({COMPANY.vcm}),
+        trigger=trigger,
+        combined=combined,
     )
 
 
@@ -201,6 +205,95 @@ def test_the_end_of_a_direct_pair_makes_its_next_packet_a_trigger():
         RemoveFlow(Flow(SG, B, A)),
     ]
     assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+def detections(effects: list[Effect]) -> list[Notice]:
+    return [notice for notice in notices(effects) if isinstance(notice, SessionDetected)]
+
+
+def told(trigger: Trigger, *, first: bool) -> tuple[GatewayCore, list[Notice]]:
+    """Let a session be there `first`, or its nodes outside; return what the VCM hears of it."""
+    gateway = core(trigger)
+    leave(gateway, MN2)
+    effects = packet(gateway, ROUTER, A, B) if first else []
+    effects += leave(gateway, MN1)
+    effects += packet(gateway, SG, A, B)
+    return gateway, detections(effects)
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_vcm_is_told_of_the_sessions_that_the_trigger_asks_for(trigger: Trigger, first: bool):
+    unwanted = Trigger.INITIATION if first else Trigger.SESSION
+    _, sessions = told(trigger, first=first)
+    assert sessions == ([] if trigger is unwanted else [SessionDetected(A, B)])
+
+
+@pytest.mark.parametrize(("idle", "again"), [(True, []), (False, [SessionDetected(A, B)])])
+def test_after_an_idle_pair_a_session_is_new_and_after_another_it_goes_on(
+    idle: bool, again: list[Notice]
+):
+    gateway, _ = told(Trigger.SESSION, first=True)
+    assert gateway.pair_withdrawn(A, B, 0.0, idle=idle)
+    assert detections(packet(gateway, SG, A, B)) == again
+
+
+def test_an_old_session_is_not_begun_anew_by_the_end_of_an_earlier_pair():
+    gateway, _ = told(Trigger.INITIATION, first=True)
+    assert gateway.pair_withdrawn(A, B, 0.0) == []
+    assert detections(packet(gateway, SG, A, B)) == []
+
+
+def test_a_session_that_went_direct_long_ago_is_detected_when_it_is_back():
+    gateway, _ = told(Trigger.SESSION, first=True)
+    for flow in (Flow(SG, A, B), Flow(ROUTER, A, B)):
+        gateway.flow_removed(flow, 40.0)
+    assert gateway.pair_withdrawn(A, B, 100.0) == []
+    assert notices(packet(gateway, SG, B, A)) == [SessionDetected(A, B)]
+
+
+def test_a_combined_notice_tells_of_the_session_that_the_nodes_leaving_makes():
+    gateway = core(combined=True)
+    leave(gateway, MN2)
+    packet(gateway, ROUTER, A, B)
+    effects = leave(gateway, MN1)
+    (notice,) = notices(effects)
+    assert isinstance(notice, NodeExternal)
+    assert notice.in_session_with == (B,)
+    assert records(effects) == [("sg_mn_external", "202"), ("sg_session_detected", "202")]
+
+
+def test_a_notice_that_replaces_a_combined_one_tells_of_its_session_as_well():
+    gateway = core(combined=True)
+    leave(gateway, MN2)
+    packet(gateway, ROUTER, A, B)
+    leave(gateway, MN1)
+    (notice,) = notices(packet(gateway, ROUTER, FILE_SERVER, A))
+    assert isinstance(notice, NodeExternal)
+    assert notice.in_session_with == (B,)
+    gateway.pair_withdrawn(A, B, 0.0, idle=True)
+    (notice,) = notices(packet(gateway, ROUTER, IPv6Address("fd00:10::17"), A))
+    assert isinstance(notice, NodeExternal)
+    assert notice.in_session_with == ()
+
+
+def test_a_session_that_begins_later_has_no_notice_to_be_combined_with():
+    gateway = core(combined=True)
+    leave(gateway, MN1)
+    leave(gateway, MN2)
+    assert notices(packet(gateway, SG, A, B)) == [SessionDetected(A, B)]
+
+
+def test_sessions_that_a_combined_notice_has_no_room_for_follow():
+    peers = [IPv6Address(f"fd00:10::{i:x}") for i in range(0x100, 0x100 + MAX_SESSIONS + 1)]
+    gateway = GatewayCore(mobile_nodes=frozenset({A, *peers}), combined=True)
+    for peer in peers:
+        gateway.node_external(peer, peer, None, 0.0)
+        packet(gateway, ROUTER, A, peer)
+    first, more = notices(leave(gateway, MN1))
+    assert isinstance(first, NodeExternal)
+    assert first.in_session_with == tuple(peers[:-1])
+    assert more == SessionDetected(A, peers[-1])
 
 
 @pytest.mark.parametrize(

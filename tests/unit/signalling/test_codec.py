@@ -15,6 +15,7 @@ from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.signalling import codec
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
+    MAX_SESSIONS,
     Acknowledge,
     BindingKeys,
     Envelope,
@@ -44,10 +45,12 @@ PEER = MN2.internal_home_address
 EVERY_KIND: list[Message] = [
     NodeExternal(HOME, EXTERNAL, 3),
     NodeExternal(HOME, EXTERNAL, 3, IPv6Address("2001:db8:1::d1"), (PEER,)),
+    NodeExternal(HOME, EXTERNAL, 3, correspondents=(PEER,), in_session_with=(PEER,)),
     MoreCorrespondents(HOME, (PEER,)),
     NodeInternal(HOME),
     SessionDetected(HOME, PEER),
     PairWithdrawn(HOME, PEER),
+    PairWithdrawn(HOME, PEER, idle=True),
     NodeAbsent(HOME),
     NodePresent(HOME),
     offer(),
@@ -107,6 +110,52 @@ def test_what_is_not_said_is_not_sent():
     assert "care-of-address" not in wire(NodeExternal(HOME, EXTERNAL, 1))["mobivpn:node-external"]
 
 
+ADDRESSES = st.integers(0, 2**128 - 1).map(IPv6Address)
+
+
+@given(
+    home=ADDRESSES,
+    external=ADDRESSES,
+    departure=st.integers(0, 2**53),
+    care_of_address=st.none() | ADDRESSES,
+    correspondents=st.lists(ADDRESSES, max_size=MAX_CORRESPONDENTS).map(tuple),
+    sessions=st.lists(ADDRESSES, max_size=MAX_SESSIONS).map(tuple),
+)
+def test_every_notice_of_a_node_fits_and_comes_out_as_it_went_in(
+    home: IPv6Address,
+    external: IPv6Address,
+    departure: int,
+    care_of_address: IPv6Address | None,
+    correspondents: tuple[IPv6Address, ...],
+    sessions: tuple[IPv6Address, ...],
+):
+    sessions = tuple(peer for peer in sessions if peer != home)
+    notice = NodeExternal(home, external, departure, care_of_address, correspondents, sessions)
+    assert codec.decode(codec.encode(Envelope(1, 1, notice))).message == notice
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"in-session-with": ["fd00:10::d1"]},
+        {"in-session-with": ["fd00:10::2"] * (MAX_SESSIONS + 1)},
+        {"in-session-with": "fd00:10::2"},
+        {"in-session-with": [7]},
+    ],
+)
+def test_a_notice_with_sessions_that_cannot_be_is_malformed(change: dict[str, Any]):
+    document = wire(NodeExternal(HOME, EXTERNAL, 3))
+    document["mobivpn:node-external"] |= change
+    assert refusal(document) == "bad-value"
+
+
+@pytest.mark.parametrize("idle", [1, "true", None])
+def test_a_withdrawn_pair_was_idle_or_not(idle: object):
+    document = wire(PairWithdrawn(HOME, PEER))
+    document["mobivpn:pair-withdrawn"]["idle"] = idle
+    assert refusal(document) == "bad-value"
+
+
 def longest(last: str) -> IPv6Address:
     return IPv6Address(f"2001:db8:1234:5678:9abc:def0:1234:567{last}")
 
@@ -127,7 +176,8 @@ def test_the_longest_messages_fit_a_packet_that_is_never_fragmented():
     long_offer = SaOffer(most, most, second, second, sas.backward, sas.forward, most)
     long_offer = replace(long_offer, binding_keys=BindingKeys(bytes(20), bytes(20)))
     crowd = tuple(longest(f"{i % 10}") for i in range(MAX_CORRESPONDENTS))
-    for message in (long_offer, NodeExternal(first, second, most, first, crowd)):
+    long_notice = NodeExternal(first, second, most, first, crowd, (second,) * MAX_SESSIONS)
+    for message in (long_offer, long_notice):
         assert len(codec.encode(Envelope(most, most, message))) <= codec.MAX_DATAGRAM_BYTES
 
 

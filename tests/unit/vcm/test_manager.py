@@ -101,9 +101,12 @@ class Vcm:
     def records(self) -> list[tuple[str, str | None]]:
         return [(e.event, e.numeral) for e in self.effects if isinstance(e, Record)]
 
-    def leaves(self, node: NodeIdentity, departure: int = 1) -> list[tuple[IPv6Address, Message]]:
+    def leaves(
+        self, node: NodeIdentity, departure: int = 1, talks_to: tuple[IPv6Address, ...] = ()
+    ) -> list[tuple[IPv6Address, Message]]:
         home, external = node.internal_home_address, node.external_home_address
-        return self.hears(SG, NodeExternal(home, external, departure))
+        notice = NodeExternal(home, external, departure, in_session_with=talks_to)
+        return self.hears(SG, notice)
 
     def accepts(self, node: IPv6Address, generation: int = 1) -> list[tuple[IPv6Address, Message]]:
         return self.is_answered(node, SaOffer, SaAccept(1, generation))
@@ -228,6 +231,42 @@ def test_a_session_does_not_wait_for_a_node_that_returned():
     assert vcm.leaves(MN1) == []
 
 
+def test_a_session_that_comes_with_a_nodes_leaving_is_offered_as_one_that_comes_alone():
+    separate, combined = offered(), Vcm()
+    combined.leaves(MN2)
+    said = combined.leaves(MN1, talks_to=(B,))
+    assert [(to, type(message)) for to, message in said] == [(B, SaOffer), (A, SaOffer)]
+    assert combined.records == separate.records
+    assert combined.core.contexts == separate.core.contexts
+
+
+def test_a_session_that_comes_with_a_node_may_wait_for_the_other_one():
+    vcm = Vcm()
+    assert vcm.leaves(MN1, talks_to=(B,)) == []
+    assert to_whom(vcm.leaves(MN2), SaOffer) == [A, B]
+
+
+def test_a_session_that_came_with_a_departure_is_no_news_in_a_later_notice_of_it():
+    vcm = protected()
+    vcm.hears(A, SessionIdle(1, 60))
+    vcm.leaves(MN1, talks_to=(B,))
+    vcm.goes_back(A)
+    assert to_whom(vcm.goes_back(B), SaOffer) == []
+
+
+def test_a_node_that_has_returned_is_sent_nothing_any_more():
+    vcm = protected()
+    vcm.hears(A, SessionIdle(1, 60))
+    vcm.goes_back(A)
+    vcm.goes_back(B)
+    vcm.hears(SG, NodeInternal(B))
+    assert {to for to, _ in vcm.waits_until(vcm.now + 30)} == {A, SG}
+
+
+def test_the_return_of_a_node_that_was_never_outside_is_no_news():
+    assert Vcm().hears(SG, NodeInternal(STRANGER)) == []
+
+
 def test_the_return_of_a_node_orders_the_one_outside_back():
     vcm = protected()
     assert vcm.hears(SG, NodeInternal(A)) == [(B, Withdraw(1, "a node returned"))]
@@ -264,7 +303,8 @@ def test_an_idle_pair_is_withdrawn_from_both_ends_and_watched_for_again():
     assert said == [(A, Withdraw(1, "idle")), (B, Withdraw(1, "idle"))]
     vcm.goes_back(A)
     said = vcm.goes_back(B)
-    assert said == [(A, Release(1, 1)), (B, Release(1, 1)), (SG, PairWithdrawn(A, B))]
+    idle = PairWithdrawn(A, B, idle=True)
+    assert said == [(A, Release(1, 1)), (B, Release(1, 1)), (SG, idle)]
 
 
 def test_a_session_detected_while_its_pair_is_withdrawn_gets_a_new_one():
@@ -286,7 +326,7 @@ def test_a_report_about_a_pair_of_others_or_of_the_past_is_ignored():
 def test_a_pair_that_one_end_dropped_is_withdrawn_from_the_other():
     vcm = protected()
     assert to_whom(vcm.hears(A, PairDropped(1, "expired")), Withdraw) == [B]
-    assert to_whom(vcm.goes_back(B), PairWithdrawn) == [SG]
+    assert (SG, PairWithdrawn(A, B)) in vcm.goes_back(B)
 
 
 @pytest.mark.parametrize("answer", [SaRefuse(1, 1, "EINVAL"), Acknowledge(), SaAccept(1, 2)])
