@@ -7,7 +7,6 @@ from pathlib import Path
 from experiments.programs import sleep_until
 from experiments.scenario import Move, Scenario
 from experiments.testbed import Testbed
-from topologies.links import LAN
 
 
 def run(scenario: Scenario, results: Path, scratch: Path) -> float:
@@ -29,10 +28,10 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
 
 def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
     """Return what is to be done when: the moves, and the ends of soft handovers' overlaps."""
-    at: dict[str, str] = {}
+    at: dict[str, str] = testbed.scenario.start.model_dump()
     steps: list[tuple[float, Callable[[], None]]] = []
     for number, move in enumerate(testbed.scenario.move, 1):
-        soft = testbed.scenario.is_soft(at.get(move.node, LAN), move.to)
+        soft = testbed.scenario.is_soft(at[move.node], move.to)
         at[move.node] = move.to
         steps.append((move.at_s, partial(_move, testbed, number, move, soft=soft)))
         if soft:
