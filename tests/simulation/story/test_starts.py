@@ -204,6 +204,15 @@ def test_a_node_that_goes_on_or_comes_home_during_set_up(
         assert_settled(world)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_who_was_away_for_a_moment_is_at_home_whatever_overtakes_what(seed: int):
+    world = starting((), every_s=0.2, seed=seed, faults=Faults(jitter_s=1.0))
+    world.move(MN1, "wifi2")
+    world.run_until(world.now + 0.06)
+    go(world, MN1, LAN)
+    assert_settled(world)
+
+
 @pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
 @pytest.mark.parametrize("networks", [("wifi2", "wifi1"), ("cell", "wifi1"), (LAN, "wifi1")])
 def test_a_node_that_bounces_is_direct_once_it_stops(

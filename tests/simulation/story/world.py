@@ -492,7 +492,13 @@ class World:
                 GatewayDatabases(
                     COMPANY, self.given, INSIDE_DEVICE, OUTSIDE_DEVICE, OUTSIDE_ROUTER
                 ),
-                CorrespondentNode(self.random.randbytes, protected=homes | internals),
+                CorrespondentNode(
+                    self.random.randbytes,
+                    protected=homes | internals,
+                    other_names={
+                        me.internal_home_address: me.external_home_address for me in COMPANY.nodes
+                    },
+                ),
                 SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
             ),
             (COMPANY.security_gateway_inside, COMPANY.security_gateway),

@@ -64,6 +64,7 @@ def security_gateway() -> SecurityGateway:
         CorrespondentNode(
             DifferentBytes(),
             protected={STRANGER.external_home_address, MN1.external_home_address},
+            other_names={MN1.internal_home_address: MN1.external_home_address},
         ),
         SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
     )
