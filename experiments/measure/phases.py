@@ -90,7 +90,7 @@ def _within(
         found.append(last)
     if last.phase is Phase.SWITCH_TO_DIRECT:
         firsts = _firsts(legs_by_direction, {PacketPath.DIRECT}, last.begin_ns)
-        if len(firsts) < len(legs_by_direction) or not still(max(firsts)):
+        if not firsts or len(firsts) < len(legs_by_direction) or not still(max(firsts)):
             return found
         last = Interval(max(firsts), Phase.DIRECT)
         found.append(last)

@@ -90,7 +90,7 @@ def test_one_way_an_end_only_sends_until_it_has_to_stop(tmp_path: Path) -> None:
     program = start(
         *("probes", "--local", "::1", "--peer", "::1", "--output", str(log), "--role", "send"),
         *("--interval-ms", "5", "--linger-ms", "0", "--port", "7010"),
-        *("--start-at", str(now + 0.6), "--stop-at", str(now + 0.7)),
+        *("--start-at", str(now + 0.6), "--stop-at", str(now + 0.6975)),
     )
     time.sleep(1.2)
     end(program)

@@ -1,6 +1,5 @@
 """What to expect of a pair follows from a scenario's places and moves, and from nothing else."""
 
-
 import pytest
 
 from experiments.measure.expected import (
@@ -111,7 +110,7 @@ def test_what_is_lost_in_passing_is_lost_by_the_moves(plan: NetworkPlan) -> None
         mn2="cell",
     )
     expected = stages(places_of_run({}, made, PAIR), made, PAIR, plan, ALWAYS)
-    bound_ms = 2 * 5 + 150 + 70
+    bound_ms = 150 + 70
     assert [until / MS for until in attributed_until_ns(expected)] == [
         0,
         9200,

@@ -105,7 +105,7 @@ def test_one_way_the_delay_is_drawn_in_place_of_the_round_trip(record: Record) -
     picture = figures.round_trip_time(replace(record, run=run))
     assert picture.title == "One-way delay, by the path that the packets took"
     assert "mn1 to mn2, from program to program" in picture.caption
-    assert "direct 35.0 to 35.0 ms" in picture.alternative.replace("directly", "direct")
+    assert picture.alternative.startswith("One-way delays over time. inside 0.4 to 0.4 ms")
 
 
 def test_a_move_that_never_arrived_is_drawn_all_the_same(record: Record, tmp_path: Path) -> None:

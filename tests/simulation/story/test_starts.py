@@ -4,7 +4,7 @@ That nothing leaves in clear is held for every packet, by the world itself.
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import combinations, product
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -20,8 +20,8 @@ Pair = tuple[NodeIdentity, NodeIdentity]
 AWAY = {MN1: "wifi1", MN2: "cell", MN3: "wifi2"}
 """Where each node is when it is outside."""
 ALL_PAIRS: tuple[Pair, ...] = tuple(combinations(AWAY, 2))
-SETTLED_S = 2.5
-UNDER_WAY_S = 0.5
+SETTLED_S = 1.5
+UNDER_WAY_S = 0.3
 IN_ANY_ORDER = pytest.mark.parametrize("leaving", [(MN1, MN2), (MN2, MN1)])
 
 
@@ -30,10 +30,10 @@ def starting(
     pairs: Iterable[Pair] = ((MN1, MN2),),
     *,
     one_way: bool = False,
-    every_s: float = 0.05,
+    every_s: float = 0.1,
     **more: object,
 ) -> World:
-    """Let nodes be where they are for a second, then talk for another one and a half."""
+    """Let nodes be where they are for a second, then talk until all has settled."""
     world = World(start={node: AWAY[node] for node in outside}, **more)
     world.run_until(1.0)
     for one, other in pairs:
@@ -60,10 +60,10 @@ def expected_path(at: Mapping[NodeIdentity, str], pair: Pair) -> str:
 def assert_settled(world: World, pairs: Iterable[Pair] = ((MN1, MN2),)) -> None:
     """All that is sent from now on takes the path that the nodes' places say, and arrives."""
     since = world.now
-    world.run_until(since + 1.0 + UNDER_WAY_S)
+    world.run_until(since + 0.5 + UNDER_WAY_S)
     at = places(world)
     for pair in pairs:
-        sent = world.paths(since, since + 1.0, among=pair)
+        sent = world.paths(since, since + 0.5, among=pair)
         names = [(node.name, at[node]) for node in pair]
         assert set(sent) == {expected_path(at, pair)}, names
 
@@ -99,9 +99,8 @@ def test_one_way_traffic_ends_direct_and_comes_back(leaving: Pair, sender: NodeI
         go(world, node, AWAY[node])
         assert_settled(world)
     assert_nothing_lost_since_known(world, 0.0)
-    for node in leaving:
-        go(world, node, "wifi2")
-        assert_settled(world)
+    go(world, receiver, "wifi2")
+    assert_settled(world)
     for node in leaving:
         go(world, node, LAN)
         assert_settled(world)
@@ -110,8 +109,8 @@ def test_one_way_traffic_ends_direct_and_comes_back(leaving: Pair, sender: NodeI
 @pytest.mark.parametrize("sender", [MN1, MN2])
 def test_a_pair_that_carries_packets_one_way_is_in_use_at_both_ends(sender: NodeIdentity):
     receiver = MN1 if sender is MN2 else MN2
-    world = starting((MN1, MN2), [(sender, receiver)], one_way=True, every_s=0.5, pair_idle_s=4.0)
-    world.run_until(60.0)
+    world = starting((MN1, MN2), [(sender, receiver)], one_way=True, every_s=0.4, pair_idle_s=4.0)
+    world.run_until(20.0)
     assert world.events("session_idle", "vcm_pair_minted") == ["vcm_pair_minted"]
     assert_settled(world)
 
@@ -119,18 +118,25 @@ def test_a_pair_that_carries_packets_one_way_is_in_use_at_both_ends(sender: Node
 # Where nodes begin, and in which order they move
 
 
-@pytest.mark.parametrize("outside", [(), (MN1,), (MN2,), (MN1, MN2)])
+@pytest.mark.parametrize(
+    ("outside", "leaving"),
+    [
+        ((), (MN1, MN2)),
+        ((), (MN2, MN1)),
+        ((MN1,), (MN2,)),
+        ((MN2,), (MN1,)),
+        ((MN1, MN2), ()),
+    ],
+)
 @pytest.mark.parametrize("returning", [(MN1, MN2), (MN2, MN1)])
-@IN_ANY_ORDER
 def test_two_nodes_from_any_beginning_in_any_order(
-    outside: tuple[NodeIdentity, ...], leaving: Pair, returning: Pair
+    outside: tuple[NodeIdentity, ...], leaving: tuple[NodeIdentity, ...], returning: Pair
 ):
     world = starting(outside)
     assert_settled(world)
     for node in leaving:
-        if node not in outside:
-            go(world, node, AWAY[node])
-            assert_settled(world)
+        go(world, node, AWAY[node])
+        assert_settled(world)
     assert_nothing_lost_since_known(world, 0.0)
     for node in returning:
         go(world, node, LAN)
@@ -138,12 +144,9 @@ def test_two_nodes_from_any_beginning_in_any_order(
     assert world.stored == {}
 
 
-@pytest.mark.parametrize(
-    "outside", [tuple(n for n, out in zip(AWAY, o, strict=True) if out) for o in
-                product((False, True), repeat=3)]
-)  # fmt: skip
+@pytest.mark.parametrize("outside", [(), (MN1,), (MN3,), (MN1, MN2), (MN1, MN2, MN3)])
 def test_three_nodes_with_three_sessions_from_any_beginning(outside: tuple[NodeIdentity, ...]):
-    world = starting(outside, ALL_PAIRS, every_s=0.1)
+    world = starting(outside, ALL_PAIRS)
     assert_settled(world, ALL_PAIRS)
     for node in AWAY:
         if node not in outside:
@@ -168,19 +171,19 @@ def test_a_session_with_one_peer_does_not_change_the_one_with_another():
 
 # Disturbed set-ups
 
-DURING_SET_UP = [0.02 * step for step in range(1, 25)]
+DURING_SET_UP = [0.06, 0.1, 0.14, 0.18, 0.22, 0.28, 0.34, 0.45]
 """After the second node's move: its packets, 202, offers, acceptances and bindings are under way
 then (s)."""
 
 
 @pytest.mark.parametrize("after_s", DURING_SET_UP)
 def test_of_a_session_that_ends_during_set_up_nothing_is_left(after_s: float):
-    world = World(start={MN2: "cell"}, pair_idle_s=8.0)
+    world = World(start={MN2: "cell"}, pair_idle_s=4.0)
     world.run_until(1.0)
-    world.talk(MN1, MN2, until=2.0 + after_s, every_s=0.01)
+    world.talk(MN1, MN2, until=2.0 + after_s, every_s=0.02)
     world.run_until(2.0)
     world.move(MN1, "wifi1")
-    world.run_until(40.0)
+    world.run_until(20.0)
     assert direct_associations(world, (MN1, MN2)) == []
     assert all(not context.managed_pairs for context in world.stored.values())
     world.talk(MN1, MN2, until=1e9)
@@ -190,7 +193,7 @@ def test_of_a_session_that_ends_during_set_up_nothing_is_left(after_s: float):
 
 @pytest.mark.parametrize("mover", [MN1, MN2])
 @pytest.mark.parametrize("network", ["wifi2", LAN])
-@pytest.mark.parametrize("after_s", DURING_SET_UP[::3])
+@pytest.mark.parametrize("after_s", DURING_SET_UP[::2])
 def test_a_node_that_goes_on_or_comes_home_during_set_up(
     mover: NodeIdentity, network: str, after_s: float
 ):
@@ -214,12 +217,12 @@ def test_who_was_away_for_a_moment_is_at_home_whatever_overtakes_what(seed: int)
 
 
 @pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
-@pytest.mark.parametrize("networks", [("wifi2", "wifi1"), ("cell", "wifi1"), (LAN, "wifi1")])
+@pytest.mark.parametrize("networks", [("wifi2", "wifi1"), (LAN, "wifi1")])
 def test_a_node_that_bounces_is_direct_once_it_stops(
     networks: tuple[str, str], agent_delay_s: float
 ):
     world = starting((MN1, MN2), faults=Faults(agent_delay_s=agent_delay_s))
-    for network in networks * 8:
+    for network in networks * 5:
         world.move(MN1, network, gap_s=0.02)
         world.run_until(world.now + 0.2)
     world.run_until(world.now + 2 * SETTLED_S)
@@ -246,7 +249,7 @@ PLACES = st.sampled_from([LAN, *DELAY_S])
     moves=st.lists(st.tuples(st.sampled_from([0.02, 0.2, 0.4, 3.0]), NODES, PLACES), max_size=8),
     one_way=st.booleans(),
 )
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_from_any_beginning_by_any_moves_all_ends_well(
     seed: int,
     faults: Faults,

@@ -465,7 +465,7 @@ def known_by_two_names() -> CorrespondentNode:
 def told(
     node: CorrespondentNode, sequence: int, *, inside: bool = False
 ) -> tuple[Status, IPv6Address | None]:
-    """Return the answer to an update from outside, or to a deletion from inside, and the binding."""
+    """Return the answer to an update from outside, or a deletion from inside, and the binding."""
     update = BindingUpdate(sequence, 0 if inside else 400)
     home, here = (INSIDE, None) if inside else (PEER, HERE)
     *_, answer = node.message_received(update, home, ME, 1.0, here)
