@@ -1,5 +1,7 @@
 """What to expect of a pair follows from a scenario's places and moves, and from nothing else."""
 
+from typing import Any
+
 import pytest
 
 from experiments.measure.expected import (

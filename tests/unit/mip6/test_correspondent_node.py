@@ -464,7 +464,7 @@ def known_by_two_names() -> CorrespondentNode:
 
 def told(
     node: CorrespondentNode, sequence: int, *, inside: bool = False
-) -> tuple[Status, IPv6Address | None]:
+) -> tuple[int, IPv6Address | None]:
     """Return the answer to an update from outside, or a deletion from inside, and the binding."""
     update = BindingUpdate(sequence, 0 if inside else 400)
     home, here = (INSIDE, None) if inside else (PEER, HERE)
