@@ -139,8 +139,10 @@ def attributed_until_ns(stages: Sequence[Stage]) -> list[int]:
     """
     untils = []
     for before, stage in pairwise(stages):
-        until_ns = 0 if stage.settles else stage.end_ns
-        if not before.settles:
-            until_ns = max(until_ns, stage.begin_ns + round(SETTLING * stage.move_ms * 1e6))
-        untils.append(until_ns)
+        if not stage.settles:
+            untils.append(stage.end_ns)
+        elif not before.settles:
+            untils.append(stage.begin_ns + round(SETTLING * stage.move_ms * 1e6))
+        else:
+            untils.append(0)
     return untils
