@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
                 for node in company.nodes
                 for address in (node.external_home_address, node.internal_home_address)
             ),
+            other_names={n.internal_home_address: n.external_home_address for n in company.nodes},
         ),
         SignallingEndpoint(epoch(), [company.vcm, company.internal_router]),
     )

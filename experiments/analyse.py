@@ -20,8 +20,8 @@ from typing import Any
 from experiments.clear_text import GIVEN_AWAY
 from experiments.errors import ResultError
 from experiments.measure.handovers import Handover
+from experiments.measure.moves import Window
 from experiments.measure.probes import Leg, Phase
-from experiments.measure.timeline import END_OF_TIME_NS
 from experiments.measure.walk import MoveResult, Walk, measure
 from experiments.paths import PacketPath
 from experiments.resultset import SCHEMA, ResultSet, seconds
@@ -115,9 +115,8 @@ def analyse(folder: Path) -> dict[str, Any]:
 def summarise(walk: Walk) -> dict[str, Any]:
     """Return the summary of a run (docs/schema.md, summary.json)."""
     run = walk.run
-    forward = [probe.forward for probe in walk.traffic.probes()]
+    forward = _forward(walk)
     checks = judge(walk)
-    rtt = {path.value: _median(walk.round_trips_ms(path)) for path in PacketPath}
     return {
         "schema": SCHEMA,
         "verdict": PASSED if all(check["passed"] for check in checks) else FAILED,
@@ -127,13 +126,7 @@ def summarise(walk: Walk) -> dict[str, Any]:
         "seed": run["seed"],
         "versions": run["versions"],
         "links": run["links"],
-        "probes": {
-            "sent": len(forward),
-            "received": sum(not leg.lost for leg in forward),
-            "lost": sum(leg.lost for leg in forward),
-            "duplicated": _duplicated(forward),
-            "reordered": sum(leg.overtaken_by is not None for leg in forward),
-        },
+        "probes": _counts(forward),
         "lost_by_phase": {
             phase.value: sum(leg.lost for leg in forward if leg.phase is phase) for phase in Phase
         },
@@ -141,7 +134,8 @@ def summarise(walk: Walk) -> dict[str, Any]:
         "clear_text_packets_by_link": dict(
             sorted(Counter(found.link for found in walk.seen.clear_text).items())
         ),
-        "rtt_ms": rtt,
+        "rtt_ms": {path.value: _median(walk.round_trips_ms(path)) for path in PacketPath},
+        "delay_ms": {path.value: _median(walk.delays_ms(path)) for path in PacketPath},
         "shortest_path_rtt_ms": walk.shortest_path_rtt_ms(),
         "direct_setup_ms": walk.setup.duration_ms if walk.setup else None,
         "direct_setup_lower_bound_ms": walk.setup_bound_ms(),
@@ -151,14 +145,38 @@ def summarise(walk: Walk) -> dict[str, Any]:
                 "from": result.move.origin,
                 "to": result.move.target,
                 "gap_ms": _milliseconds(result.gap_ns),
-                "lower_bound_ms": result.bound.worse_ms,
+                "lower_bound_ms": result.bound_ms,
                 "lost": result.lost,
             }
             for result in walk.moves
         ],
         "handovers": _handovers(walk),
+        "other_pairs": [_other_pair(other) for other in walk.others],
         "wall_seconds": run.get("wall_seconds"),
         "checks": checks,
+    }
+
+
+def _counts(legs: Sequence[Leg]) -> dict[str, int]:
+    return {
+        "sent": len(legs),
+        "received": sum(not leg.lost for leg in legs),
+        "lost": sum(leg.lost for leg in legs),
+        "duplicated": _duplicated(legs),
+        "reordered": sum(leg.overtaken_by is not None for leg in legs),
+    }
+
+
+def _other_pair(walk: Walk) -> dict[str, Any]:
+    """Return the figures of a pair that talks beside the one under test."""
+    return {
+        "nodes": list(walk.pair),
+        "probes": _counts(_forward(walk)),
+        "rtt_ms": {path.value: _median(walk.round_trips_ms(path)) for path in PacketPath},
+        "delay_ms": {path.value: _median(walk.delays_ms(path)) for path in PacketPath},
+        "shortest_path_rtt_ms": walk.shortest_path_rtt_ms(),
+        "direct_setup_ms": walk.setup.duration_ms if walk.setup else None,
+        "direct_setup_lower_bound_ms": walk.setup_bound_ms(),
     }
 
 
@@ -187,7 +205,6 @@ def _gaps_over_bounds(results: Sequence[MoveResult]) -> list[float]:
         for result in results
         if result.direct and result.alone and result.steps is not None
         for ratio in result.gaps_over_bounds
-        if ratio is not None
     ]
 
 
@@ -204,8 +221,6 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def judge(walk: Walk) -> list[dict[str, Any]]:
     """Return the named checks of a run, in a fixed order."""
-    forward = [probe.forward for probe in walk.traffic.probes()]
-    echoes = [probe.echo for probe in walk.traffic.probes() if probe.echo is not None]
     lossless = not any(walk.plan.loss_percent.values()) and not walk.run.get(
         "signalling_loss_percent"
     )
@@ -213,15 +228,27 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
     at_full_speed = (
         lossless and not walk.run.get("agent_delay_ms") and walk.run["clock"] == "virtual"
     )
-    direct = _median(walk.round_trips_ms(PacketPath.DIRECT))
-    shortest, bound = walk.shortest_path_rtt_ms(), walk.setup_bound_ms()
-    settled, lured = walk.settled(), walk.lured
-    went_direct = PacketPath.DIRECT.value in [wanted for wanted, _ in settled]
-    checks = [
-        at_most("probes were sent (ends without any)", _silent_ends(walk), 0),
+    return [
         at_most("clear text packets outside", len(walk.given_away_elsewhere()), 0),
         *_lured(walk),
         at_most("ESP packets that no key opens", walk.seen.unopened_esp, 0),
+        *_checks_of_pair(walk, lossless, at_full_speed),
+        *_checks_of_transfers(walk),
+        *(
+            {**check, "name": f"{'-'.join(other.pair)}: {check['name']}"}
+            for other in walk.others
+            for check in _checks_of_pair(other, lossless, at_full_speed)
+        ),
+    ]
+
+
+def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dict[str, Any]]:
+    forward = _forward(walk)
+    echoes = [probe.echo for probe in walk.traffic.probes() if probe.echo is not None]
+    settled = walk.settled()
+    moved = [m for m, stage in zip(walk.moves, walk.stages[1:], strict=False) if stage.settles]
+    checks = [
+        at_most("probes were sent (ends without any)", _silent_ends(walk), 0),
         at_most("probes lost by the switch", _lost_between_moves(forward), 0 if lossless else None),
         at_most("echoes lost by the switch", _lost_between_moves(echoes), 0 if lossless else None),
         at_most("probes duplicated", _duplicated(forward), 0),
@@ -231,20 +258,19 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
             len(walk.unexplained_overtaking(OVERTAKING_TOLERANCE_MS)),
             0 if walk.run["clock"] == "virtual" else None,
         ),
-        at_least("path settled before, between and after moves", sum(r for _, r in settled),
-                 len(settled)),
+        at_least(
+            "path settled before, between and after moves",
+            sum(right for _, right in settled),
+            len(settled),
+        ),
         at_least(
             "moves with a first arrival in both directions",
-            sum(result.gap_ns is not None for result in walk.moves if result not in lured),
-            len(walk.run.get("moves", walk.moves)) - len(lured),
+            sum(result.gap_ns is not None for result in moved),
+            len(moved) + walk.moves_otherwise(),
         ),
-    ]  # fmt: skip
-    if went_direct:
-        ratio = direct / shortest if direct and shortest else None
-        checks.append(at_most("direct round trip / shortest path", ratio, DIRECT_RATIO_LIMIT))
-        ratio = walk.setup.duration_ms / bound if walk.setup and bound else None
-        limit = SETUP_RATIO_LIMIT if at_full_speed else None
-        checks.append(at_most("direct set-up / lower bound", ratio, limit))
+    ]
+    if PacketPath.DIRECT in [path for path, _ in settled]:
+        checks += _checks_of_direct_path(walk, at_full_speed)
     ratios = _gaps_over_bounds(walk.moves)
     if ratios:
         fine = walk.probe_interval_ms is not None and walk.probe_interval_ms <= FINE_INTERVAL_MS
@@ -252,15 +278,42 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
         checks.append(at_most("handover gap / lower bound, the worst", max(ratios), limit))
     if walk.wrong_bindings is not None:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))
+    if walk.associations_left is not None:
+        checks.append(at_most("direct associations left at the end", walk.associations_left, 0))
+    return checks
+
+
+def _checks_of_direct_path(walk: Walk, at_full_speed: bool) -> list[dict[str, Any]]:
+    """Return how near to what is possible the direct path and its set-up are.
+
+    A set-up that the scenario disturbs takes as long as it does.
+    """
+    shortest, bound = walk.shortest_path_rtt_ms(), walk.setup_bound_ms()
+    if walk.one_way:
+        name, took = "direct one-way delay / shortest path", walk.delays_ms(PacketPath.DIRECT)
+        shortest = shortest and shortest / 2
+    else:
+        name, took = "direct round trip / shortest path", walk.round_trips_ms(PacketPath.DIRECT)
+    median_ms = _median(took)
+    ratio = median_ms / shortest if median_ms and shortest else None
+    setup_ratio = walk.setup.duration_ms / bound if walk.setup and bound else None
+    first = next(stage for stage in walk.stages if stage.path is PacketPath.DIRECT)
+    limit = SETUP_RATIO_LIMIT if at_full_speed and first.settles else None
+    return [
+        at_most(name, ratio, DIRECT_RATIO_LIMIT),
+        at_most("direct set-up / lower bound", setup_ratio, limit),
+    ]
+
+
+def _checks_of_transfers(walk: Walk) -> list[dict[str, Any]]:
+    checks = []
     for transfer in walk.transfers:
-        begins = [move.begin_ns for move in walk.timeline.moves]
-        spans = [
-            span
-            for span in zip([0, *begins], [*begins, END_OF_TIME_NS], strict=True)
-            if not walk.is_lured_at(span[0])
-        ]
+        spans = [(stage.begin_ns, stage.end_ns) for stage in walk.stages if stage.settles]
         stopped = sum(not transfer.passed_in(*span) for span in spans) + bool(transfer.broken)
         checks.append(at_most(f"times that the transfer at {transfer.name} stopped", stopped, 0))
+    if walk.transfers:
+        right = walk.settled_segments()
+        checks.append(at_least("transfer on the settled path", sum(right), len(right)))
     return checks
 
 
@@ -292,8 +345,14 @@ def at_least(name: str, value: float | None, limit: float) -> dict[str, Any]:
     return {"name": name, "value": value, "limit": limit, "passed": passed}
 
 
+def _forward(walk: Walk) -> list[Leg]:
+    return [probe.forward for probe in walk.traffic.probes()]
+
+
 def _silent_ends(walk: Walk) -> int:
-    return sum(not probes for probes in walk.traffic.probes_by_sender.values())
+    """Count the ends that have sent nothing, of those that send."""
+    probes = walk.traffic.probes_by_sender
+    return sum(not probes[source] for source, _ in walk.traffic.directions(walk.pair))
 
 
 def _lost_between_moves(legs: Sequence[Leg]) -> int:
@@ -378,16 +437,21 @@ def _move_rows(walk: Walk) -> list[tuple[object, ...]]:
                 seconds(move.up_ns),
                 "yes" if result.direct else "no",
                 result.authorisation.value if result.direct else None,
-                seconds(outbound.first_arrival_ns),
-                _text_ms(_milliseconds(outbound.gap_ns)),
-                _text_ms(result.bound.outbound_ms),
-                seconds(inbound.first_arrival_ns),
-                _text_ms(_milliseconds(inbound.gap_ns)),
-                _text_ms(result.bound.inbound_ms),
+                seconds(outbound and outbound.first_arrival_ns),
+                *_gap_cells(outbound, result.bound.outbound_ms),
+                seconds(inbound and inbound.first_arrival_ns),
+                *_gap_cells(inbound, result.bound.inbound_ms),
                 result.lost,
             )
         )
     return rows
+
+
+def _gap_cells(window: Window | None, bound_ms: float) -> tuple[str | None, str | None]:
+    """Return a direction's gap and its bound; nothing for one without traffic."""
+    if window is None:
+        return None, None
+    return _text_ms(_milliseconds(window.gap_ns)), _text_ms(bound_ms)
 
 
 def _handover_rows(walk: Walk) -> list[tuple[object, ...]]:
@@ -406,10 +470,8 @@ def _handover_rows(walk: Walk) -> list[tuple[object, ...]]:
                     seconds(move.down_ns),
                     seconds(move.up_ns),
                     *(seconds(getattr(steps, f"{step}_ns")) for step in HANDOVER_STEPS),
-                    _text_ms(_milliseconds(result.outbound.gap_ns)),
-                    _text_ms(result.bound.outbound_ms),
-                    _text_ms(_milliseconds(result.inbound.gap_ns)),
-                    _text_ms(result.bound.inbound_ms),
+                    *_gap_cells(result.outbound, result.bound.outbound_ms),
+                    *_gap_cells(result.inbound, result.bound.inbound_ms),
                     result.lost,
                 )
             )

@@ -28,7 +28,8 @@ PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
 def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Return run.json: all that a reader of the results must know (docs/schema.md)."""
     company = PLAN.company
-    pair = scenario.traffic.between
+    pairs = scenario.traffic.pairs
+    ends = {node for pair in pairs for node in pair}
     changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
     return {
         "schema": SCHEMA,
@@ -70,8 +71,10 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
                 for node in company.nodes
             },
         },
-        "pair": list(pair),
-        "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in pair],
+        "pair": list(pairs[0]),
+        "other_pairs": [list(pair) for pair in pairs[1:]],
+        "start": scenario.start.model_dump(),
+        "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in ends],
     }
 
 

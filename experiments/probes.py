@@ -3,8 +3,9 @@
     python -m experiments.probes --local fd00:10::d1 --peer fd00:10::d2 --output FILE
 
 Runs in a node's own namespace until SIGTERM, then stops sending, goes on receiving for `--linger`
-and ends. Every sending and every arrival is one line of the output (docs/schema.md). It waits in
-select() only, so that virtual time can pass; imports are few, since a lab kernel starts it slowly.
+and ends. Every sending and every arrival is one line of the output (docs/schema.md). One way, an
+end only sends (`--role send`) or only receives, and nothing is echoed. It waits in select() only,
+so that virtual time can pass; imports are few, since a lab kernel starts it slowly.
 """
 
 import argparse
@@ -38,12 +39,13 @@ class ProbeEnd:
     """One end: what is due is sent, what arrives is logged, probes among it are turned round."""
 
     def __init__(
-        self, endpoint: socket.socket, peer: str, sender: int, size: int, output: TextIO
+        self, endpoint: socket.socket, sender: int, output: TextIO, options: argparse.Namespace
     ) -> None:
         self._socket = endpoint
-        self._peer = (peer, PORT)
+        self._peer = (options.peer, options.port)
         self._sender = sender
-        self._size = size
+        self._size = options.payload_bytes
+        self._echoes = options.role == "both"
         self._output = output
         self._sequence = 0
 
@@ -54,14 +56,14 @@ class ProbeEnd:
         self._sequence += 1
 
     def receive_all(self) -> None:
-        """Log what has arrived and turn probes round."""
+        """Log what has arrived and turn probes round, unless traffic is one-way."""
         for payload, arrived_ns in self._arrivals():
             datagram = decode_datagram(payload)
             if datagram is None:
                 self._output.write(f"{arrived_ns},foreign,,,,,,{len(payload)} bytes\n")
                 continue
             self._log(arrived_ns, "arrived", datagram)
-            if datagram.kind == PROBE:
+            if self._echoes and datagram.kind == PROBE:
                 now = time.time_ns()
                 self._send(datagram._replace(kind=ECHO, turned_ns=now), now)
 
@@ -102,11 +104,11 @@ def _name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, str(error))
 
 
-def open_endpoint(local: str) -> socket.socket:
-    """Return a non-blocking UDP socket bound to `local`, with kernel receive time stamps."""
+def open_endpoint(local: str, port: int) -> socket.socket:
+    """Return a non-blocking UDP socket bound to an address, with kernel receive time stamps."""
     endpoint = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     endpoint.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    endpoint.bind((local, PORT))
+    endpoint.bind((local, port))
     endpoint.setblocking(False)
     return endpoint
 
@@ -120,7 +122,7 @@ def wake_exactly() -> None:
 
 
 def run(end: ProbeEnd, endpoint: socket.socket, options: argparse.Namespace) -> None:
-    """Send every interval from the start time on until SIGTERM, then linger."""
+    """Send every interval from the start time to the stop time or SIGTERM, then linger."""
     wake_up, waker = socket.socketpair()
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno())
@@ -128,21 +130,32 @@ def run(end: ProbeEnd, endpoint: socket.socket, options: argparse.Namespace) -> 
         signal.signal(number, lambda *_: None)
     interval_ns = round(options.interval_ms * 1_000_000)
     start_ns = round(options.start_at * NANOSECONDS) if options.start_at else time.time_ns()
-    sent, ends_at_ns = 0, None
+    stop_ns = round(options.stop_at * NANOSECONDS) if options.stop_at else None
+    due_ns = None if options.role == "receive" else start_ns
+    ends_at_ns = None
     while ends_at_ns is None or time.time_ns() < ends_at_ns:
-        due_ns = start_ns + sent * interval_ns if ends_at_ns is None else ends_at_ns
-        wait_ns = max(0, due_ns - time.time_ns())
-        if wait_ns > LONG_WAIT_NS:
-            wait_ns = wait_ns * 99 // 100
-        readable, _, _ = select.select([endpoint, wake_up], [], [], wait_ns / NANOSECONDS)
+        wake_at_ns = due_ns if ends_at_ns is None else ends_at_ns
+        readable, _, _ = select.select([endpoint, wake_up], [], [], _wait_s(wake_at_ns))
         if wake_up in readable:
             wake_up.recv(64)
             ends_at_ns = time.time_ns() + round(options.linger_ms * 1_000_000)
         if endpoint in readable:
             end.receive_all()
-        while ends_at_ns is None and start_ns + sent * interval_ns <= time.time_ns():
+        while ends_at_ns is None and due_ns is not None and due_ns <= time.time_ns():
             end.send_probe()
-            sent += 1
+            due_ns += interval_ns
+            if stop_ns is not None and due_ns >= stop_ns:
+                due_ns = None
+
+
+def _wait_s(until_ns: int | None) -> float | None:
+    """Return how long to wait for a moment, None for none, at first."""
+    if until_ns is None:
+        return None
+    wait_ns = max(0, until_ns - time.time_ns())
+    if wait_ns > LONG_WAIT_NS:
+        wait_ns = wait_ns * 99 // 100
+    return wait_ns / NANOSECONDS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -151,11 +164,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--local", required=True, help="internal home address of this end")
     parser.add_argument("--peer", required=True, help="internal home address of the other end")
     parser.add_argument("--output", required=True, type=Path, help="CSV file to write")
+    parser.add_argument("--role", choices=("both", "send", "receive"), default="both")
+    parser.add_argument("--port", type=int, default=PORT, help="of both ends")
     parser.add_argument("--interval-ms", type=float, default=5.0)
     parser.add_argument("--payload-bytes", type=int, default=64)
     parser.add_argument(
         "--start-at", type=float, default=0.0, help="CLOCK_REALTIME, seconds; default: at once"
     )
+    parser.add_argument("--stop-at", type=float, default=0.0, help="the same; default: SIGTERM")
     parser.add_argument("--linger-ms", type=float, default=500.0)
     options = parser.parse_args(arguments)
     if options.interval_ms <= 0:
@@ -164,13 +180,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--payload-bytes must be {SMALLEST_BYTES} to {MOST_BYTES}")
     wake_exactly()
     with (
-        open_endpoint(options.local) as endpoint,
+        open_endpoint(options.local, options.port) as endpoint,
         options.output.open("w", buffering=OUTPUT_BUFFER_BYTES) as output,
     ):
         output.write(HEADER_LINE)
         sender = int.from_bytes(socket.inet_pton(socket.AF_INET6, options.local)[-2:], "big")
-        end = ProbeEnd(endpoint, options.peer, sender, options.payload_bytes, output)
-        run(end, endpoint, options)
+        run(ProbeEnd(endpoint, sender, output, options), endpoint, options)
 
 
 if __name__ == "__main__":

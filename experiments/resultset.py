@@ -30,11 +30,13 @@ SUMMARY_KEYS = (
     "clear_text_packets_outside",
     "clear_text_packets_by_link",
     "rtt_ms",
+    "delay_ms",
     "shortest_path_rtt_ms",
     "direct_setup_ms",
     "direct_setup_lower_bound_ms",
     "moves",
     "handovers",
+    "other_pairs",
     "wall_seconds",
     "checks",
 )
@@ -91,9 +93,9 @@ class ResultSet:
     def databases_path(self) -> Path:
         return self.folder / "databases"
 
-    def probe_log_path(self, node: str) -> Path:
-        """Return where a node's probe program leaves its log."""
-        return self.folder / "probes" / f"{node}.csv"
+    def probe_log_path(self, end: str) -> Path:
+        """Return where the probe program of an end (`end_name`) leaves its log."""
+        return self.folder / "probes" / f"{end}.csv"
 
     def transfer_log_paths(self) -> list[Path]:
         """Return the logs of TCP transfers, in order of their names."""
@@ -187,6 +189,11 @@ class ResultSet:
         if not isinstance(value, dict):
             raise ResultError(f"{path}: damaged (not an object)")
         return value
+
+
+def end_name(node: str, peer: str, number: int = 0) -> str:
+    """Return the name of an end of a pair: of the pair under test, number 0, just the node's."""
+    return f"{node}-{peer}" if number else node
 
 
 def check_schema(value: Mapping[str, Any], path: Path) -> None:

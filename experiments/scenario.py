@@ -75,19 +75,49 @@ class Links(_Model):
     cell: Link = Link()
 
 
+class Start(_Model):
+    """Where each node is at the beginning."""
+
+    mn1: Network = "lan"
+    mn2: Network = "lan"
+    mn3: Network = "lan"
+
+
 class Traffic(_Model):
-    """What the two nodes under test send to each other, from `start_s` to the end."""
+    """What nodes send to each other, from `start_s` to `stop_s` (None: to the end).
+
+    `between` are the two nodes under test; the pairs in `also_between` talk, too. One way
+    (`direction`), the first of a pair only sends (`forward`), or the second (`backward`).
+    """
 
     between: tuple[Node, Node] = ("mn1", "mn2")
+    also_between: tuple[tuple[Node, Node], ...] = ()
+    direction: Literal["both", "forward", "backward"] = "both"
     start_s: Annotated[float, Field(ge=0)] = 0.0
+    stop_s: Annotated[float, Field(gt=0)] | None = None
     probe_interval_ms: Annotated[float, Field(gt=0, le=1000)] = 5.0
     tcp: bool = False
 
     @model_validator(mode="after")
-    def _two_nodes(self) -> "Traffic":
-        if self.between[0] == self.between[1]:
-            raise ValueError("between: name two different nodes")
+    def _different_pairs(self) -> "Traffic":
+        known: set[frozenset[Node]] = set()
+        for key, pair in (
+            ("between", self.between),
+            *(("also_between", pair) for pair in self.also_between),
+        ):
+            if pair[0] == pair[1]:
+                raise ValueError(f"{key}: name two different nodes")
+            if frozenset(pair) in known:
+                raise ValueError(f"{key}: {' and '.join(pair)} talk already")
+            known.add(frozenset(pair))
+        if self.stop_s is not None and self.stop_s <= self.start_s:
+            raise ValueError(f"stop_s: not after start_s {self.start_s:g}")
         return self
+
+    @property
+    def pairs(self) -> tuple[tuple[Node, Node], ...]:
+        """All pairs that talk, the one under test first."""
+        return (self.between, *self.also_between)
 
 
 class Move(_Model):
@@ -156,6 +186,7 @@ class Scenario(_Model):
     duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     limit_s: Annotated[float, Field(gt=0)] = 900.0
     links: Links = Links()
+    start: Start = Start()
     traffic: Traffic = Traffic()
     move: tuple[Move, ...] = ()
     handovers: Handovers | None = None
@@ -166,13 +197,22 @@ class Scenario(_Model):
         for key, needed in (("duration_s", walk), ("handovers", not walk)):
             if (getattr(self, key) is not None) != needed:
                 raise ValueError(f"{key}: {'needed' if needed else 'not allowed'} in {of_its_kind}")
-        if self.move and not walk:
-            raise ValueError(f"move: not allowed in {of_its_kind}")
-        start_s = self.traffic.start_s
-        if self.duration_s is not None and start_s >= self.duration_s:
-            raise ValueError(
-                f"traffic.start_s: {start_s:g} is not before duration_s {self.duration_s:g}"
+        if not walk:
+            unused = (
+                ("move", self.move),
+                ("start", self.start != Start()),
+                ("traffic.also_between", self.traffic.also_between),
+                ("traffic.stop_s", self.traffic.stop_s),
             )
+            for key, given in unused:
+                if given:
+                    raise ValueError(f"{key}: not allowed in {of_its_kind}")
+        for key in ("start_s", "stop_s"):
+            at_s = getattr(self.traffic, key)
+            if None not in (at_s, self.duration_s) and at_s >= self.duration_s:
+                raise ValueError(
+                    f"traffic.{key}: {at_s:g} is not before duration_s {self.duration_s:g}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -186,7 +226,7 @@ class Scenario(_Model):
 
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
-        at: dict[str, str] = {"mn1": "lan", "mn2": "lan", "mn3": "lan"}
+        at: dict[str, str] = self.start.model_dump()
         free_at: dict[str, float] = {}
         last = 0.0
         for number, move in enumerate(self.move, 1):

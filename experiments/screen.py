@@ -14,6 +14,7 @@ from experiments.report.story import headline, told
 
 _STYLE = {"passed": "bold green", "failed": "bold red", NO_VERDICT: "bold yellow"}
 _FEW_MOVES = 8
+_MOST_CHECKS = 12
 _WIDE = 72
 """Columns that a line of many parts may take before it is broken."""
 
@@ -105,10 +106,13 @@ def _checks(checks: list[Mapping[str, Any]]) -> Table:
     table.add_column("check")
     table.add_column("value", justify="right")
     table.add_column("limit", justify="right")
-    for check in sorted(checks, key=lambda check: check["passed"]):
-        if check["limit"] is None:
-            continue
+    judged = [check for check in checks if check["limit"] is not None]
+    judged.sort(key=lambda check: check["passed"])
+    shown = judged if len(judged) <= _MOST_CHECKS else judged[: _MOST_CHECKS - 1]
+    for check in shown:
         mark, style = ("✓", "") if check["passed"] else ("✗", "bold red")
         cells = (escape(check["name"]), told(check["value"]), told(check["limit"]))
         table.add_row(mark, *cells, style=style)
+    if shown is not judged:
+        table.add_row("", f"and {len(judged) - len(shown)} more: see the report", "", "")
     return table

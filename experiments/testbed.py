@@ -8,7 +8,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +19,21 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 
 from agents.configuration import Configuration, GivenAssociation, write
+from experiments import probe_format
 from experiments.captures import Captures, interfaces_by_link
 from experiments.programs import Program, TestbedError, logged, wait_until
+from experiments.resultset import end_name
 from experiments.scenario import Scenario
 from mobivpn.host.advertisements import mint_advertisements
 from mobivpn.host.associations import mint_associations, share_of
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.ipsec.sa import EspAlgorithm
+from mobivpn.mip6.registration import Phase as RegistrationPhase
 from mobivpn.variants import InsideAuthentication
 from topologies.addresses import EVE, INSIDE_LINK, link_local, plan_of
 from topologies.attachment import Attachment
 from topologies.fake_network import FAKE_LINK, imitate_inside
-from topologies.links import DEFAULT_LINKS, LinkProfile
+from topologies.links import DEFAULT_LINKS, LAN, LinkProfile
 from topologies.topo import build, configure
 
 ROLES = {
@@ -151,6 +154,8 @@ class Testbed:
             on_new_link=captures.continue_on,
         )
         self._stack.callback(self.attachment.close)
+        for node, network in self.scenario.start:
+            self.attachment.begin(node, network)
         self._start_radvd()
         self._start_agents()
         self._stack.callback(self.stop_traffic)
@@ -283,20 +288,32 @@ class Testbed:
             )
             self._programs[name] = agent
             self._stack.callback(agent.stop)
-        self._wait_for(ROLES, "agent_ready")
-        for node in self.plan.company.nodes:
-            self.attachment.begin(node.name)
-        self._wait_for([node.name for node in self.plan.company.nodes], "mn_inside")
+        self._wait_for(ROLES, "agent_ready", self._has_logged("agent_ready"))
+        inside = [node for node, network in self.scenario.start if network == LAN]
+        outside = [node for node, network in self.scenario.start if network != LAN]
+        self._wait_for(inside, "mn_inside", self._has_logged("mn_inside"))
+        self._wait_for(outside, "registrations", self._is_registered)
         time.sleep(SETTLE_S)
 
-    def _wait_for(self, names: Iterable[str], event: str) -> None:
+    def _wait_for(self, names: Iterable[str], what: str, so_far: Callable[[str], bool]) -> None:
         for name in names:
 
             def there(name: str = name) -> bool:
                 self._programs[name].check()
-                return bool(logged(self.event_log(name), event))
+                return so_far(name)
 
-            wait_until(f"{event} of {name}", there, READY_WITHIN_S)
+            wait_until(f"{what} of {name}", there, READY_WITHIN_S)
+
+    def _has_logged(self, event: str) -> Callable[[str], bool]:
+        return lambda name: bool(logged(self.event_log(name), event))
+
+    def _is_registered(self, name: str) -> bool:
+        """Tell whether a node outside has registered with all that it wants to know of it."""
+        last = {
+            entry["details"]["peer"]: entry["details"]["phase"]
+            for entry in logged(self.event_log(name), "registration")
+        }
+        return bool(last) and set(last.values()) == {RegistrationPhase.REGISTERED.value}
 
     def start_traffic(self) -> float:
         """Start what the scenario wants sent; return time zero (CLOCK_REALTIME, s).
@@ -304,12 +321,20 @@ class Testbed:
         That is a whole second, the same for all programs: runs then differ neither in the phase of
         the two streams nor in that of the moves.
         """
+        traffic = self.scenario.traffic
         begin = float(math.ceil(time.time() + START_WITHIN_S))
-        at = ("--start-at", str(begin + self.scenario.traffic.start_s))
-        interval = str(self.scenario.traffic.probe_interval_ms)
-        self._start_traffic("experiments.probes", "probes", (*at, "--interval-ms", interval))
-        if self.scenario.traffic.tcp:
-            self._start_traffic("experiments.transfer", "transfers", at, ("send", "receive"))
+        at = ["--start-at", str(begin + traffic.start_s)]
+        if traffic.stop_s is not None:
+            at += ["--stop-at", str(begin + traffic.stop_s)]
+        one_way = {"forward": ("send", "receive"), "backward": ("receive", "send")}
+        probing = one_way.get(traffic.direction, ("both", "both"))
+        interval = ("--interval-ms", str(traffic.probe_interval_ms))
+        for number, _ in enumerate(traffic.pairs):
+            more = (*at, *interval, "--port", str(probe_format.PORT + number))
+            self._start_traffic("experiments.probes", "probes", number, probing, more)
+        if traffic.tcp:
+            carrying = one_way.get(traffic.direction, one_way["forward"])
+            self._start_traffic("experiments.transfer", "transfers", 0, carrying, at)
         return begin
 
     def stop_traffic(self) -> None:
@@ -321,31 +346,39 @@ class Testbed:
         self._traffic.clear()
 
     def _start_traffic(
-        self, module: str, folder: str, more: tuple[str, ...], roles: tuple[str, ...] = ()
+        self,
+        module: str,
+        folder: str,
+        number: int,
+        roles: tuple[str, str],
+        more: Iterable[str],
     ) -> None:
-        first, second = self.scenario.traffic.between
+        """Start both ends of what a pair sends; `number` is the pair's."""
+        first, second = self.scenario.traffic.pairs[number]
         company = self.plan.company
         # The second end first: a receiver has to be there before its sender.
         for index, (own, other) in ((1, (second, first)), (0, (first, second))):
+            log = end_name(own, other, number)
             self._traffic.append(
                 Program(
                     self.host(own),
                     module,
                     [
-                        *(("--role", roles[index]) if roles else ()),
+                        *("--role", roles[index]),
                         *("--local", str(company.node(own).internal_home_address)),
                         *("--peer", str(company.node(other).internal_home_address)),
-                        *("--output", str(self._results / folder / f"{own}.csv")),
+                        *("--output", str(self._results / folder / f"{log}.csv")),
                         *more,
                     ],
-                    self._results / "logs" / f"{folder}-{own}.log",
-                    name=f"{folder} of {own}",
+                    self._results / "logs" / f"{folder}-{log}.log",
+                    name=f"{folder} of {log}",
                 )
             )
 
     def dump_databases(self, moment: str) -> None:
         """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys."""
-        for name in (*self.scenario.traffic.between, "sg", "ha"):
+        nodes = dict.fromkeys(node for pair in self.scenario.traffic.pairs for node in pair)
+        for name in (*nodes, "sg", "ha"):
             texts = []
             for arguments in (("state", "list", "nokeys"), ("policy", "list")):
                 process = self.host(name).popen(

@@ -4,7 +4,7 @@
 
 Both ends log bytes for each bin of 100 ms (docs/schema.md): the sender what the socket took, the
 receiver what it delivered. A connection that breaks is logged and not made again: whether a
-transfer survives a switch is what is to be shown. Ends at SIGTERM.
+transfer survives a switch is what is to be shown. Ends at SIGTERM, or when its sender stops.
 """
 
 import argparse
@@ -51,13 +51,17 @@ class ByteLog:
         self._bytes = 0
 
 
-def send(connection: socket.socket, stop: socket.socket, rate_kbit: float, log: ByteLog) -> None:
-    """Send at `rate_kbit`; what could not be sent while the path was down is caught up on."""
+def send(
+    connection: socket.socket, stop: socket.socket, options: argparse.Namespace, log: ByteLog
+) -> None:
+    """Send at a rate; what could not be sent while the path was down is caught up on."""
     begin_ns, sent = time.time_ns(), 0
     chunk = bytes(RECEIVE_BYTES)
     while True:
         now = time.time_ns()
-        due = round((now - begin_ns) * rate_kbit * 1000 / 8 / NANOSECONDS)
+        if options.stop_at and now >= options.stop_at * NANOSECONDS:
+            return
+        due = round((now - begin_ns) * options.rate_kbit * 1000 / 8 / NANOSECONDS)
         writable: list[socket.socket] = []
         if due > sent:
             readable, writable, _ = select.select([stop], [connection], [])
@@ -111,6 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--start-at", type=float, default=0.0, help="CLOCK_REALTIME, seconds; default: at once"
     )
+    parser.add_argument("--stop-at", type=float, default=0.0, help="the same; default: SIGTERM")
     options = parser.parse_args(arguments)
     if options.rate_kbit <= 0:
         parser.error("--rate-kbit must be positive")
@@ -129,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
                 connection.setblocking(False)
                 log.event(time.time_ns(), "connected")
                 if options.role == "send":
-                    send(connection, stop, options.rate_kbit, log)
+                    send(connection, stop, options, log)
                 else:
                     receive(connection, stop, log)
         except OSError as error:

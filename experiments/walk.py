@@ -7,7 +7,6 @@ from pathlib import Path
 from experiments.programs import sleep_until
 from experiments.scenario import Move, Scenario
 from experiments.testbed import Testbed
-from topologies.links import LAN
 
 
 def run(scenario: Scenario, results: Path, scratch: Path) -> float:
@@ -33,11 +32,11 @@ def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
     Nodes that move in the same instant are unplugged one right after the other: each kind of step
     is done for all of them before the next.
     """
-    at: dict[str, str] = {}
+    at: dict[str, str] = testbed.scenario.start.model_dump()
     attachment = testbed.attachment
     steps: list[tuple[float, int, Callable[[], None]]] = []
     for number, move in enumerate(testbed.scenario.move, 1):
-        soft = testbed.scenario.is_soft(at.get(move.node, LAN), move.to)
+        soft = testbed.scenario.is_soft(at[move.node], move.to)
         at[move.node] = move.to
         node, to, begin_s = move.node, move.to, move.at_s
         steps.append((begin_s, 0, partial(_announce, testbed, number, move)))

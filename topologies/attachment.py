@@ -54,11 +54,16 @@ class Attachment:
         """When a node's link went, and the far end that it had: of the last move."""
         self._gone: list[str] = []
 
-    def begin(self, node: str) -> None:
-        """A node is on the LAN, where the topology put it."""
-        self._network[node] = LAN
+    def begin(self, node: str, network: str = LAN) -> None:
+        """A node is on the LAN, where the topology put it, or has never been anywhere but outside.
+
+        Nothing of the node may be running yet: it does not see its cable change places.
+        """
+        self._network[node] = network
         self._made[node] = self._cable[node] = 0
-        self._observe("link_up", node, LAN)
+        if network != LAN:
+            self._plug(node, network, self.far_end(node))
+        self._observe("link_up", node, network)
 
     def network(self, node: str) -> str:
         """Return the network that a node is, or was last, plugged into."""

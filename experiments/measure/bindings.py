@@ -20,14 +20,18 @@ class WrongBinding(NamedTuple):
 
 
 def wrong_bindings(
-    databases: Iterable[Database], places: dict[str, str], plan: NetworkPlan
+    databases: Iterable[Database],
+    places: dict[str, str],
+    plan: NetworkPlan,
+    *,
+    direct: bool = True,
 ) -> Iterator[WrongBinding]:
     """Yield what is wrong at the end of a run.
 
-    `places` are the access networks of the nodes that are outside and talk to each other directly
-    if there are several. The home agent, the gateway and the other nodes must hold a node's binding
-    (the state of a routing header), and the node must say the same of itself to each of them (of a
-    home address option).
+    `places` are the access networks of the nodes that are outside and, if they are two, talk to
+    each other directly, unless `direct` says that their session is over. The home agent, the
+    gateway and the other nodes must hold a node's binding (the state of a routing header), and the
+    node must say the same of itself to each of them (of a home address option).
     """
     last = {database.node: database for database in databases if database.moment == LAST}
     homes = {
@@ -39,7 +43,8 @@ def wrong_bindings(
     }
     for node, place in places.items():
         prefix = plan.prefix_by_network[place]
-        peers = {**fixed, **{name: home for name, home in homes.items() if name != node}}
+        others = {name: home for name, home in homes.items() if direct and name != node}
+        peers = {**fixed, **others}
         for peer, address in peers.items():
             for holder, protocol, ends in (
                 (peer, "route2", (address, homes[node])),
@@ -48,6 +53,19 @@ def wrong_bindings(
                 told = _care_of_address(last.get(holder), protocol, ends)
                 if not told or IPv6Address(told) not in prefix:
                     yield WrongBinding(holder, node, told)
+
+
+def direct_associations(
+    databases: Iterable[Database], pair: tuple[str, str], plan: NetworkPlan
+) -> int:
+    """Count the direct associations that the two ends of a pair have at the end of a run."""
+    homes = {str(IPv6Address(plan.node_by_name[name].external_home_address)) for name in pair}
+    return sum(
+        entry.protocol == "esp" and {entry.source, entry.destination} == homes
+        for database in databases
+        if database.moment == LAST and database.node in pair
+        for entry in database.associations
+    )
 
 
 def _care_of_address(database: Database | None, protocol: str, ends: tuple[str, str]) -> str:

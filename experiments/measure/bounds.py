@@ -131,6 +131,17 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
     )
 
 
+def direct_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
+    """Return the bound from a first packet at s-sg to packets on the direct path, both ways.
+
+    Behind the set-up, return routability with both tests, an update, the peer's next packet.
+    """
+    here, there = places
+    both = ((here, there), (there, here))
+    tested = (_direct_handover(*ends, Authorisation.BOTH_TESTS, plan) for ends in both)
+    return setup_bound_ms(places, plan) + max(inbound for _, inbound in tested)
+
+
 def shortest_round_trip_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
     """Return twice the sum of the configured delays between the two ends."""
     return 2 * plan.propagation_ms(*places)

@@ -105,7 +105,8 @@ def steps_of(windows: Sequence[Window], peer: str, exchange: Sequence[Message]) 
     home_init = own.sent("HomeTestInit", peer)
     care_of_init = own.sent("CareOfTestInit", peer)
     update = own.sent("BindingUpdate", peer)
-    outbound, inbound = sorted(windows, key=lambda window: not window.outbound)
+    outbound = next((window for window in windows if window.outbound), None)
+    inbound = next((window for window in windows if not window.outbound), None)
     first = [at for at in (home, gateway, home_init, care_of_init, update) if at is not None]
     return Handover(
         router_solicitation_ns=own.sent("RouterSolicitation"),
@@ -122,10 +123,10 @@ def steps_of(windows: Sequence[Window], peer: str, exchange: Sequence[Message]) 
         peer_update_ns=update,
         binding_at_peer_ns=own.reached("BindingUpdate", peer),
         peer_acknowledgement_ns=own.got("BindingAcknowledgement", peer, update),
-        outbound_sent_ns=outbound.first_sent_ns,
-        outbound_arrived_ns=outbound.first_arrival_ns,
-        inbound_sent_ns=inbound.first_sent_ns,
-        inbound_arrived_ns=inbound.first_arrival_ns,
+        outbound_sent_ns=outbound and outbound.first_sent_ns,
+        outbound_arrived_ns=outbound and outbound.first_arrival_ns,
+        inbound_sent_ns=inbound and inbound.first_sent_ns,
+        inbound_arrived_ns=inbound and inbound.first_arrival_ns,
     )
 
 

@@ -1,6 +1,6 @@
 """The real messages of a run, each from its sender's link to its receiver's: the sequence chart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv6Address
 from typing import Any
@@ -63,12 +63,21 @@ class Message:
     arrived_ns: int
     links: list[str]
     details: dict[str, Any] = field(default_factory=dict)
+    pair: tuple[str, str] | None = None
+    """Of a message of the VCM's protocol: the nodes whose pair of associations it is about."""
+
+    def is_about(self, pair: tuple[str, str]) -> bool:
+        """Tell whether it is about a pair of nodes."""
+        return self.pair == pair
 
 
 def read_messages(
-    seen: Observations, plan: NetworkPlan, timeline: Timeline, pair: tuple[str, str]
+    seen: Observations,
+    plan: NetworkPlan,
+    timeline: Timeline,
+    pairs: Sequence[tuple[str, str]],
 ) -> list[Message]:
-    """Return all messages in the order of sending.
+    """Return all messages in the order of sending; `pairs` are the nodes that talk.
 
     A capture time is an arrival at the receiving end of a link; so a message was sent one
     propagation delay of its first link before it was first seen, and arrived when last seen.
@@ -83,11 +92,29 @@ def read_messages(
             done.append(transmission)
         transmission.sightings.append(sighting)
     names = _HostNames(seen, plan)
-    messages = [
-        _message(transmission.sightings, names, plan, timeline, pair) for transmission in done
-    ]
+    messages = [_message(transmission.sightings, names, plan, timeline) for transmission in done]
     messages.sort(key=lambda message: message.sent_ns)
+    _tell_pairs(messages, names, pairs)
+    for message in messages:
+        message.numeral = _numeral(message)
     return messages
+
+
+def _tell_pairs(
+    messages: Iterable[Message], names: "_HostNames", pairs: Iterable[tuple[str, str]]
+) -> None:
+    """Tell each message of the VCM's protocol what nodes' pair it is about.
+
+    Only offers name the peer; all others have the number that the pair had there.
+    """
+    pair_by_ends = {frozenset(pair): pair for pair in pairs}
+    pair_by_number: dict[Any, tuple[str, str] | None] = {}
+    for message in named(messages, "SaOffer"):
+        peer = names.name_of(IPv6Address(message.details["peer_internal_home_address"]).packed)
+        pair = pair_by_ends.get(frozenset({message.destination, peer} - {None}))
+        pair_by_number[message.details["pair"]] = pair
+    for message in messages:
+        message.pair = pair_by_number.get(message.details.get("pair"))
 
 
 @dataclass(slots=True)
@@ -126,7 +153,6 @@ def _message(
     names: _HostNames,
     plan: NetworkPlan,
     timeline: Timeline,
-    pair: tuple[str, str],
 ) -> Message:
     first, last = sightings[0], sightings[-1]
     source, destination = names.name_of(first.source), names.name_of(first.destination)
@@ -145,7 +171,7 @@ def _message(
     return Message(
         protocol=first.protocol,
         name=name,
-        numeral=_numeral(name, source, destination, pair),
+        numeral=None,
         source=source,
         destination=destination,
         sent_ns=first.time_ns - round(link_delay_ms(first, plan, timeline) * 1e6),
@@ -220,12 +246,11 @@ def _option(options: bytes, wanted: int) -> bytes | None:
     return None
 
 
-def _numeral(
-    name: str, source: str | None, destination: str | None, pair: tuple[str, str]
-) -> str | None:
+def _numeral(message: Message) -> str | None:
+    name, source, destination = message.name, message.source, message.destination
     if name in NUMERALS_BY_ROLE:
-        node = source if name == "SaAccept" else destination
-        return NUMERALS_BY_ROLE[name][pair.index(node)] if node in pair else None
+        node, pair = source if name == "SaAccept" else destination, message.pair
+        return NUMERALS_BY_ROLE[name][pair.index(node)] if pair and node in pair else None
     if name in MOBILITY_NAMES.values() and not {source, destination} & {"sg", "ha"}:
         return ROUTE_OPTIMISATION_NUMERAL
     if name == "Acknowledge" and (source, destination) == ("vcm", "sg"):

@@ -42,8 +42,13 @@ class Window:
 
 
 def windows_of(traffic: Traffic, timeline: Timeline, pair: tuple[str, str]) -> list[list[Window]]:
-    """Return for each move of one of the pair, in order of time, its two windows."""
-    legs_by_direction: dict[tuple[str, str], list[Leg]] = {pair: [], (pair[1], pair[0]): []}
+    """Return for each move of one of the pair, in order of time, the windows of its directions.
+
+    One-way traffic has only one.
+    """
+    legs_by_direction: dict[tuple[str, str], list[Leg]] = {
+        direction: [] for direction in traffic.directions(pair)
+    }
     for leg in traffic.legs():
         if leg.arrived_ns is not None:
             legs_by_direction[leg.source, leg.destination].append(leg)
@@ -79,12 +84,18 @@ def _window(
     return Window(move, *direction, None)
 
 
-def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: Timeline) -> None:
+def assign_to_moves(
+    legs: Iterable[Leg],
+    windows: list[list[Window]],
+    timeline: Timeline,
+    at_least_until_ns: Sequence[int] = (),
+) -> None:
     """Give each leg that was under way in a window to that move (its index and its phase).
 
     `legs` are of one direction, in the order of sending. A lost one counts as under way from when
     it was seen to leave, for as long as the last one before it that arrived. A window lasts until
-    link down at least, and without an arrival until the node's next move.
+    link down at least, and without an arrival until the node's next move; and in any case until the
+    time that is given for its move.
     """
     transit_ns = 0
     over = 0
@@ -98,7 +109,8 @@ def assign_to_moves(legs: Iterable[Leg], windows: list[list[Window]], timeline: 
                 continue
             if ends_ns < window.move.begin_ns:
                 break
-            if leg.sent_ns <= _until_ns(window, timeline):
+            least_ns = at_least_until_ns[index] if index < len(at_least_until_ns) else 0
+            if leg.sent_ns <= max(least_ns, _until_ns(window, timeline)):
                 leg.move = index
                 leg.phase = PHASE_BY_KIND[window.move.kind]
                 break

@@ -1,6 +1,6 @@
 """One pass over all captures of a run: every frame is looked at once, what matters is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from experiments.dissect import (
     Layers,
     Mobility,
     RoutingHeader,
+    Tcp,
     Udp,
 )
 from experiments.esp_keys import EspKeys
@@ -23,6 +24,7 @@ from experiments.pcapng import read_frames
 from experiments.probe_format import PORT as PROBE_PORT
 from experiments.probe_format import decode as decode_datagram
 from experiments.resultset import ResultSet
+from experiments.transfer import PORT as TRANSFER_PORT
 
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 133, 134, 136
 NEIGHBOUR_DISCOVERY = (ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT)
@@ -32,9 +34,10 @@ INSIDE_LINKS_OF_GATEWAY = ("sg-lan", "r22-sg")
 
 
 class DatagramKey(NamedTuple):
-    """A numbered datagram on a link (probe_format)."""
+    """A numbered datagram on a link (probe_format); each pair has a port of its own."""
 
     link: str
+    port: int
     kind: int
     sender: int
     sequence: int
@@ -49,6 +52,26 @@ class Sighting(NamedTuple):
     time_ns: int
     path: PacketPath | None
     network: str | None
+
+
+class SegmentKey(NamedTuple):
+    """A segment of the TCP transfer on a link, from one home address to another.
+
+    Sent again, it is the same.
+    """
+
+    link: str
+    source: bytes
+    destination: bytes
+    sequence: int
+    size: int
+
+
+class PairPacket(NamedTuple):
+    """A packet between the two ends of a pair, without its outermost header."""
+
+    pair: tuple[str, str]
+    content: Layers
 
 
 class MessageSighting(NamedTuple):
@@ -80,8 +103,10 @@ class Observations:
 
     frames_by_link: dict[str, int] = field(default_factory=dict)
     datagrams: dict[DatagramKey, Sighting] = field(default_factory=dict)
-    pair_packets_at_gateway: dict[Layers, int] = field(default_factory=dict)
-    """First arrival at s-sg of each packet between the two ends, by its own content."""
+    segments: dict[SegmentKey, Sighting] = field(default_factory=dict)
+    """Those of the TCP transfer that carry data."""
+    pair_packets_at_gateway: dict[PairPacket, int] = field(default_factory=dict)
+    """First arrival at s-sg of each packet between the two ends of a pair."""
     messages: list[MessageSighting] = field(default_factory=list)
     home_address_by_care_of_address: dict[bytes, bytes] = field(default_factory=dict)
     clear_text: list[ClearText] = field(default_factory=list)
@@ -93,13 +118,13 @@ def observe(
     keys: EspKeys,
     plan: NetworkPlan,
     timeline: Timeline,
-    pair: tuple[str, str],
+    pairs: Sequence[tuple[str, str]],
 ) -> Observations:
-    """Read every capture of `results` once."""
+    """Read every capture of `results` once; `pairs` talk, each by a port of its own."""
     dissector = Dissector(keys)
     seen = Observations()
     for link in results.links():
-        _LinkObserver(link, dissector, plan, timeline, pair, seen).read(results)
+        _LinkObserver(link, dissector, plan, timeline, pairs, seen).read(results)
     seen.unopened_esp = dissector.unopened
     seen.messages.sort(key=lambda message: message.time_ns)
     return seen
@@ -114,7 +139,7 @@ class _LinkObserver:
         dissector: Dissector,
         plan: NetworkPlan,
         timeline: Timeline,
-        pair: tuple[str, str],
+        pairs: Sequence[tuple[str, str]],
         seen: Observations,
     ) -> None:
         self._link = link
@@ -122,14 +147,17 @@ class _LinkObserver:
         self._plan = plan
         self._seen = seen
         self._node_link = link in plan.node_by_name
-        self._end_link = link in pair
+        self._end_link = any(link in pair for pair in pairs)
+        self._probe_ports = range(PROBE_PORT, PROBE_PORT + len(pairs))
         self._gateway_link = link in INSIDE_LINKS_OF_GATEWAY
         self._external = is_external(link)
         self._outside = timeline.outside_intervals(link) if self._node_link else []
-        nodes: Mapping[str, bytes] = {
-            name: plan.node_by_name[name].internal_home_address for name in pair
+        home = {name: node.internal_home_address for name, node in plan.node_by_name.items()}
+        self._pair_by_ends: Mapping[tuple[bytes, bytes], tuple[str, str]] = {
+            (home[source], home[destination]): pair
+            for pair in pairs
+            for source, destination in (pair, pair[::-1])
         }
-        self._ends = {(nodes[pair[0]], nodes[pair[1]]), (nodes[pair[1]], nodes[pair[0]])}
 
     def read(self, results: ResultSet) -> None:
         """Read the link's capture."""
@@ -153,10 +181,12 @@ class _LinkObserver:
     def _look(self, time_ns: int, layers: Layers) -> None:
         last = layers[-1]
         if isinstance(last, Udp):
-            if last.destination_port == PROBE_PORT and self._end_link:
+            if last.destination_port in self._probe_ports and self._end_link:
                 self._look_at_datagram(time_ns, layers, last)
             elif last.destination_port == self._plan.signalling_port:
                 self._keep(time_ns, "signalling", layers, last.payload)
+        elif isinstance(last, Tcp) and last.destination_port == TRANSFER_PORT and self._end_link:
+            self._look_at_segment(time_ns, layers, last)
         elif isinstance(last, Mobility):
             self._keep(time_ns, "mobility", layers, last.message)
         elif isinstance(last, Icmpv6) and self._node_link and _is_discovery(last):
@@ -169,11 +199,21 @@ class _LinkObserver:
         datagram = decode_datagram(udp.payload)
         if datagram is None:
             return
-        key = DatagramKey(self._link, datagram.kind, datagram.sender, datagram.sequence)
+        key = DatagramKey(
+            self._link, udp.destination_port, datagram.kind, datagram.sender, datagram.sequence
+        )
         if key not in self._seen.datagrams:
-            path = path_of(layers, self._plan)
-            self._seen.datagrams[key] = Sighting(time_ns, path, self._own_network(layers))
+            self._seen.datagrams[key] = self._sighting(time_ns, layers)
         self._learn_care_of_addresses(layers)
+
+    def _look_at_segment(self, time_ns: int, layers: Layers, segment: Tcp) -> None:
+        size = len(segment.payload)
+        key = SegmentKey(self._link, *innermost_ends(layers), segment.sequence, size)
+        if size and key not in self._seen.segments:
+            self._seen.segments[key] = self._sighting(time_ns, layers)
+
+    def _sighting(self, time_ns: int, layers: Layers) -> Sighting:
+        return Sighting(time_ns, path_of(layers, self._plan), self._own_network(layers))
 
     def _own_network(self, layers: Layers) -> str | None:
         """Tell by which access network a frame goes: by the outer address that is the node's.
@@ -188,9 +228,13 @@ class _LinkObserver:
 
     def _look_at_gateway(self, time_ns: int, layers: Layers) -> None:
         first = layers[0]
-        if isinstance(first, Ipv6) and (first.source, first.destination) in self._ends:
-            earlier = self._seen.pair_packets_at_gateway.get(layers[1:], time_ns)
-            self._seen.pair_packets_at_gateway[layers[1:]] = min(time_ns, earlier)
+        if not isinstance(first, Ipv6):
+            return
+        pair = self._pair_by_ends.get((first.source, first.destination))
+        if pair is not None:
+            packet = PairPacket(pair, layers[1:])
+            earlier = self._seen.pair_packets_at_gateway.get(packet, time_ns)
+            self._seen.pair_packets_at_gateway[packet] = min(time_ns, earlier)
 
     def _keep(self, time_ns: int, protocol: str, layers: Layers, content: bytes) -> None:
         first = layers[0]

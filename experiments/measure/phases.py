@@ -36,12 +36,12 @@ def intervals_of(
     overlay this. What goes through the gateway again while both ends are outside is via_gateway
     again.
     """
-    intervals = [Interval(0, _base(timeline, pair, 0))]
-    boundaries = [move.begin_ns for move in timeline.moves if move.node in pair]
+    intervals: list[Interval] = []
+    boundaries = [0, *(move.begin_ns for move in timeline.moves if move.node in pair)]
     offers = sorted(
         message.sent_ns
         for message in messages
-        if message.numeral in OFFER_NUMERALS and message.destination in pair
+        if message.numeral in OFFER_NUMERALS and message.is_about(pair)
     )
     gateway = sorted(
         leg.sent_ns
@@ -52,7 +52,7 @@ def intervals_of(
     ends = [*boundaries[1:], None]
     for begin_ns, end_ns in zip(boundaries, ends, strict=False):
         both_outside = all(timeline.place_at(name, begin_ns) != INSIDE for name in pair)
-        was = intervals[-1].phase
+        was = intervals[-1].phase if intervals else None
         if not both_outside:
             intervals.append(Interval(begin_ns, _base(timeline, pair, begin_ns)))
         elif was in (Phase.DIRECT, Phase.SWITCH_TO_DIRECT):
@@ -90,7 +90,7 @@ def _within(
         found.append(last)
     if last.phase is Phase.SWITCH_TO_DIRECT:
         firsts = _firsts(legs_by_direction, {PacketPath.DIRECT}, last.begin_ns)
-        if len(firsts) < len(legs_by_direction) or not still(max(firsts)):
+        if not firsts or len(firsts) < len(legs_by_direction) or not still(max(firsts)):
             return found
         last = Interval(max(firsts), Phase.DIRECT)
         found.append(last)

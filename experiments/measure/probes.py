@@ -9,8 +9,8 @@ from experiments.errors import ResultError
 from experiments.measure.observe import DatagramKey, Observations
 from experiments.network_plan import NetworkPlan
 from experiments.paths import PacketPath, joined
-from experiments.probe_format import ECHO, PROBE
-from experiments.resultset import ResultSet
+from experiments.probe_format import ECHO, PORT, PROBE
+from experiments.resultset import ResultSet, end_name
 
 KIND_BY_NAME = {"probe": PROBE, "echo": ECHO}
 COLUMNS = 8
@@ -83,9 +83,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """All probes of a run, by the end that numbered them, in the order of their numbers."""
+    """All probes of a pair, by the end that numbered them, in the order of their numbers.
+
+    `one_way` is (source, destination) where only one end sends, and nothing is echoed.
+    """
 
     probes_by_sender: Mapping[str, list[Probe]]
+    one_way: tuple[str, str] | None = None
+
+    def directions(self, pair: tuple[str, str]) -> list[tuple[str, str]]:
+        """Return the directions, source and destination, in which there is traffic."""
+        return [pair, pair[::-1]] if self.one_way is None else [self.one_way]
 
     def probes(self) -> Iterator[Probe]:
         """Yield every probe, first end first."""
@@ -101,16 +109,28 @@ class Traffic:
 
 
 def read_traffic(
-    results: ResultSet, plan: NetworkPlan, pair: tuple[str, str], seen: Observations
+    results: ResultSet,
+    plan: NetworkPlan,
+    pair: tuple[str, str],
+    seen: Observations,
+    *,
+    number: int = 0,
+    one_way: tuple[str, str] | None = None,
 ) -> Traffic:
-    """Join the two ends' logs and the sightings of each datagram on the two ends' links."""
+    """Join the two ends' logs and the sightings of each datagram on the two ends' links.
+
+    `number` is the pair's: 0 for the one under test.
+    """
     by_number: dict[tuple[str, int], Probe] = {}
     peer = {pair[0]: pair[1], pair[1]: pair[0]}
     name_by_id = {
         int.from_bytes(plan.node_by_name[name].internal_home_address[-2:], "big"): name
         for name in pair
     }
-    rows = {name: list(_rows(results.probe_log_path(name))) for name in pair}
+    rows = {
+        name: list(_rows(results.probe_log_path(end_name(name, peer[name], number))))
+        for name in pair
+    }
     for name in pair:
         for row in rows[name]:
             if row.event in ("sent", "refused") and row.kind == PROBE:
@@ -140,14 +160,15 @@ def read_traffic(
                 key=lambda probe: probe.forward.sequence,
             )
             for name in pair
-        }
+        },
+        one_way,
     )
     id_by_name = {name: number for number, name in name_by_id.items()}
     for probe in traffic.probes():
-        number = id_by_name[probe.forward.source]
-        _see(probe.forward, number, seen)
+        sender = id_by_name[probe.forward.source]
+        _see(probe.forward, PORT + number, sender, seen)
         if probe.echo is not None:
-            _see(probe.echo, number, seen)
+            _see(probe.echo, PORT + number, sender, seen)
     for name in pair:
         mark_overtaken([probe.forward for probe in traffic.probes_by_sender[name]])
     return traffic
@@ -159,9 +180,10 @@ def _arrive(leg: Leg, time_ns: int) -> None:
         leg.arrived_ns = time_ns
 
 
-def _see(leg: Leg, sender: int, seen: Observations) -> None:
-    left = seen.datagrams.get(DatagramKey(leg.source, leg.kind, sender, leg.sequence))
-    landed = seen.datagrams.get(DatagramKey(leg.destination, leg.kind, sender, leg.sequence))
+def _see(leg: Leg, port: int, sender: int, seen: Observations) -> None:
+    name = (port, leg.kind, sender, leg.sequence)
+    left = seen.datagrams.get(DatagramKey(leg.source, *name))
+    landed = seen.datagrams.get(DatagramKey(leg.destination, *name))
     leg.left_ns = left.time_ns if left else None
     leg.landed_ns = landed.time_ns if landed else None
     leg.left_by = left.network if left else None

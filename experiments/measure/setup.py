@@ -30,8 +30,10 @@ def direct_setup(
     bound_ns = both_bound_ns(messages, pair)
     if bound_ns is None:
         return None
+    packets = seen.pair_packets_at_gateway.items()
     begin_ns = min(
-        (time for time in seen.pair_packets_at_gateway.values() if time >= bound_ns), default=None
+        (time for packet, time in packets if packet.pair == pair and time >= bound_ns),
+        default=None,
     )
     if begin_ns is None:
         return None
@@ -40,7 +42,9 @@ def direct_setup(
         ready = [
             message.arrived_ns
             for message in named(messages, "PeerReady", destination=node)
-            if bound_ns <= message.arrived_ns < until_ns and node in message.links
+            if message.is_about(pair)
+            and bound_ns <= message.arrived_ns < until_ns
+            and node in message.links
         ]
         if not ready:
             return None

@@ -1,20 +1,32 @@
 """All that is measured of a run, put together in the order in which one needs the other."""
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from experiments.clear_text import FAKE_LINK
 from experiments.databases import read_databases
 from experiments.esp_keys import read_esp_sa
-from experiments.measure.bindings import WrongBinding, wrong_bindings
+from experiments.measure.bindings import WrongBinding, direct_associations, wrong_bindings
 from experiments.measure.bounds import (
     Authorisation,
     MoveBound,
     move_bound,
     setup_bound_ms,
     shortest_round_trip_ms,
+)
+from experiments.measure.expected import (
+    FORGOTTEN_AFTER_S,
+    Stage,
+    attributed_until_ns,
+    expected_places,
+    places_of_run,
+    silent_at_end_s,
+    stages,
+    traffic_span_ns,
+    trigger_of,
 )
 from experiments.measure.handovers import Handover, exchanges, steps_of
 from experiments.measure.messages import Message, named, read_messages
@@ -31,9 +43,8 @@ from experiments.measure.timeline import (
     read_timeline,
 )
 from experiments.measure.transfers import Transfer, read_transfers
-from experiments.measure.triggers import is_triggered
 from experiments.network_plan import INSIDE, NetworkPlan, plan_from_run
-from experiments.paths import PacketPath
+from experiments.paths import PacketPath, joined
 from experiments.resultset import ResultSet
 
 
@@ -56,32 +67,43 @@ class MoveResult:
         return self.windows[0].move
 
     @property
-    def outbound(self) -> Window:
-        return next(window for window in self.windows if window.outbound)
+    def outbound(self) -> Window | None:
+        """What the node that moves sends; None if it only receives."""
+        return next((window for window in self.windows if window.outbound), None)
 
     @property
-    def inbound(self) -> Window:
-        return next(window for window in self.windows if not window.outbound)
+    def inbound(self) -> Window | None:
+        """What the node that moves receives; None if it only sends."""
+        return next((window for window in self.windows if not window.outbound), None)
 
     @property
     def gap_ns(self) -> int | None:
-        """The worse of the two directions; None if either never arrived."""
+        """The worse of the directions with traffic; None if one of them never arrived."""
         gaps = [window.gap_ns for window in self.windows]
         return None if not gaps or None in gaps else max(gap for gap in gaps if gap is not None)
 
     @property
-    def gaps_over_bounds(self) -> list[float | None]:
-        """Both directions' gaps as multiples of their bounds, outbound first."""
-        ways = ((self.outbound, self.bound.outbound_ms), (self.inbound, self.bound.inbound_ms))
+    def bound_ms(self) -> float | None:
+        """The worse of the directions with traffic; None where there is no way."""
+        bounds = [self._bound_ms(window) for window in self.windows]
+        return None if None in bounds else max(bound for bound in bounds if bound is not None)
+
+    @property
+    def gaps_over_bounds(self) -> list[float]:
+        """The gaps of the directions with traffic as multiples of their bounds, where known."""
         return [
-            None if window.gap_ns is None or not bound_ms else window.gap_ns / 1e6 / bound_ms
-            for window, bound_ms in ways
+            window.gap_ns / 1e6 / bound_ms
+            for window in self.windows
+            if window.gap_ns is not None and (bound_ms := self._bound_ms(window))
         ]
+
+    def _bound_ms(self, window: Window) -> float | None:
+        return self.bound.outbound_ms if window.outbound else self.bound.inbound_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a run shows; everything else is counting."""
+    """What a run shows of a pair of nodes; everything else is counting."""
 
     run: Mapping[str, Any]
     plan: NetworkPlan
@@ -90,22 +112,27 @@ class Walk:
     seen: Observations
     messages: Sequence[Message]
     traffic: Traffic
+    stages: Sequence[Stage]
     intervals: Sequence[Interval]
     moves: Sequence[MoveResult]
     setup: DirectSetup | None
     transfers: Sequence[Transfer]
     wrong_bindings: Sequence[WrongBinding] | None
     """At the end of the run, of the ends that are outside then; None if none is."""
+    associations_left: int | None
+    """Direct ones at the end, where the session has been over for long; else None."""
+    others: Sequence["Walk"] = ()
+    """The other pairs that talk, of the one under test."""
+
+    @property
+    def one_way(self) -> bool:
+        """Whether only one end sends."""
+        return self.traffic.one_way is not None
 
     @property
     def probe_interval_ms(self) -> float | None:
         """How often a probe was sent, as far as the run says."""
         return self.run.get("scenario", {}).get("traffic", {}).get("probe_interval_ms")
-
-    @property
-    def _trigger(self) -> str:
-        """What makes a session direct."""
-        return str(self.run.get("variants", {}).get("trigger", "both"))
 
     def first_direct_interval(self) -> tuple[int, int] | None:
         """Return begin and end of the first direct interval: up to the next change of any kind."""
@@ -129,18 +156,31 @@ class Walk:
         return shortest_round_trip_ms(self._places_at(interval[0]), self.plan)
 
     def round_trips_ms(self, path: PacketPath) -> list[float]:
-        """Return the round trips of probes that went, and whose echoes came, by `path`.
+        """Return the round trips of probes that went, and whose echoes came, by `path`."""
+        trips = ((probe.forward, round_trip_by(probe, path)) for probe in self.traffic.probes())
+        return self._comparable_ms(trips, path)
+
+    def delays_ms(self, path: PacketPath) -> list[float]:
+        """Return the one-way delays of probes that went by `path`."""
+        legs = (probe.forward for probe in self.traffic.probes())
+        return self._comparable_ms(
+            ((leg, leg.transit_ns) for leg in legs if leg.path is path), path
+        )
+
+    def _comparable_ms(
+        self, taken: Iterable[tuple[Leg, int | None]], path: PacketPath
+    ) -> list[float]:
+        """Return the times (ns) that can be compared.
 
         Via the gateway: while both ends were outside, since from inside to outside all packets pass
         it. Direct: in the first direct interval.
         """
         found = []
         interval = self.first_direct_interval()
-        for probe in self.traffic.probes():
-            trip = round_trip_by(probe, path)
+        for leg, trip in taken:
             if trip is None:
                 continue
-            begin_ns, end_ns = probe.forward.sent_ns, probe.forward.sent_ns + trip
+            begin_ns, end_ns = leg.sent_ns, leg.sent_ns + trip
             if path is PacketPath.DIRECT and not (
                 interval and interval[0] <= begin_ns and end_ns < interval[1]
             ):
@@ -163,47 +203,54 @@ class Walk:
                 found.append(leg)
         return found
 
-    def settled(self) -> list[tuple[str, bool]]:
-        """Tell for the time before the first move, after each and at the end, by what path traffic
-        ought to go there and whether the last arrivals in both directions did.
+    def moves_otherwise(self) -> int:
+        """Return how many of the scenario's moves of the pair were not made, or others were."""
+        wanted = places_of_run(self.run, self.timeline, self.pair)
+        start: tuple[str, str] = self._places_at(0)
+        made = [(result.move.node, result.move.target) for result in self.moves]
+        found = expected_places(dict(zip(self.pair, start, strict=True)), made, self.pair)
+        return sum(one != other for one, other in zip_longest(wanted, found))
 
-        A move that the other node's overtakes, while the first has not done with its links, settles
-        nothing; nor does one into an attacker's network, where nothing gets through, nor one before
-        there is any traffic. A session that is not what the run's trigger asks for stays on the
-        gateway.
-        """
-        began_ns = min((leg.sent_ns for leg in self.traffic.legs()), default=0)
-        both_outside_ns: int | None = None
-        moves = [move for move in self.timeline.moves if move.node in self.pair]
-        times = [move.begin_ns for move in moves]
-        done = [max(move.down_ns, move.up_ns) for move in moves]
+    def settled(self) -> list[tuple[PacketPath, bool]]:
+        """Tell for each stage that settles the expected path, and whether the last arrivals in all
+        directions took it."""
         legs_by_direction = arrived_by_direction(self.traffic)
-        states = []
-        spans = zip([0, *times], [0, *done], [*times, END_OF_TIME_NS], strict=True)
-        for begin_ns, done_ns, end_ns in spans:
-            inside = [place == INSIDE for place in self._places_at(begin_ns)]
-            if any(inside):
-                both_outside_ns = None
-            elif both_outside_ns is None:
-                both_outside_ns = begin_ns
-            if end_ns < done_ns or end_ns <= began_ns or self.is_lured_at(begin_ns):
-                continue
-            if all(inside):
-                wanted = PacketPath.INSIDE
-            elif both_outside_ns is None or not is_triggered(
-                self._trigger, began_ns, both_outside_ns
-            ):
-                wanted = PacketPath.VIA_GATEWAY
-            else:
-                wanted = PacketPath.DIRECT
-            lasts = [_last_between(legs, begin_ns, end_ns) for legs in legs_by_direction.values()]
-            right = all(leg is not None and leg.path is wanted for leg in lasts)
-            states.append((wanted.value, right))
-        return states
+        found = []
+        for stage in self.stages:
+            if stage.settles:
+                lasts = [
+                    _last_between(legs_by_direction.get(direction, []), stage)
+                    for direction in self.traffic.directions(self.pair)
+                ]
+                right = all(leg is not None and leg.path is stage.path for leg in lasts)
+                found.append((stage.path, right))
+        return found
 
-    def is_lured_at(self, time_ns: int) -> bool:
-        """Tell whether one of the pair is in an attacker's network."""
-        return not self.plan.fake_networks.keys().isdisjoint(self._places_at(time_ns))
+    def settled_segments(self) -> list[bool]:
+        """Tell for each stage that settles whether the TCP transfer's last segment of it took the
+        expected path."""
+        landed = sorted(self._segments())
+        found = []
+        for stage in self.stages:
+            if stage.settles:
+                index = bisect_left(landed, (stage.end_ns,))
+                last = landed[index - 1] if index else None
+                found.append(
+                    last is not None and last[0] >= stage.begin_ns and last[1] == stage.path.value
+                )
+        return found
+
+    def _segments(self) -> Iterator[tuple[int, str]]:
+        """Yield when a segment of the transfer came to its receiver's link, and by which path."""
+        home = {name: self.plan.node_by_name[name].internal_home_address for name in self.pair}
+        for source, destination in (self.pair, self.pair[::-1]):
+            for key, landed in self.seen.segments.items():
+                ends = home[source], home[destination]
+                if key.link != destination or (key.source, key.destination) != ends:
+                    continue
+                left = self.seen.segments.get(key._replace(link=source))
+                path = joined(left.path if left else None, landed.path)
+                yield landed.time_ns, path.value if path else ""
 
     @property
     def lured(self) -> list[MoveResult]:
@@ -268,26 +315,50 @@ def arrived_by_direction(traffic: Traffic) -> dict[tuple[str, str], list[Leg]]:
     return legs_by_direction
 
 
-def _last_between(legs: Sequence[Leg], begin_ns: int, end_ns: int) -> Leg | None:
-    index = bisect_right(legs, end_ns - 1, key=lambda leg: leg.arrived_ns or 0)
+def _last_between(legs: Sequence[Leg], stage: Stage) -> Leg | None:
+    index = bisect_right(legs, stage.end_ns - 1, key=lambda leg: leg.arrived_ns or 0)
     last = legs[index - 1] if index else None
-    return last if last is not None and last.sent_ns >= begin_ns else None
+    return last if last is not None and last.sent_ns >= stage.begin_ns else None
 
 
 def measure(results: ResultSet) -> Walk:
     """Read a result folder and derive all of it."""
     run = results.load_run()
     plan = plan_from_run(run)
-    first, second = run["pair"]
-    pair = (str(first), str(second))
+    pairs = [(str(one), str(other)) for one, other in (run["pair"], *run.get("other_pairs", ()))]
     timeline = read_timeline(results.load_events(), plan.external_networks)
-    seen = observe(results, read_esp_sa(results.keys_path), plan, timeline, pair)
-    messages = read_messages(seen, plan, timeline, pair)
-    traffic = read_traffic(results, plan, pair, seen)
+    seen = observe(results, read_esp_sa(results.keys_path), plan, timeline, pairs)
+    messages = read_messages(seen, plan, timeline, pairs)
+    under_test, *others = (
+        _measure_pair(results, run, plan, timeline, seen, messages, pair, number)
+        for number, pair in enumerate(pairs)
+    )
+    return replace(
+        under_test, others=others, transfers=read_transfers(results.transfer_log_paths())
+    )
+
+
+def _measure_pair(
+    results: ResultSet,
+    run: Mapping[str, Any],
+    plan: NetworkPlan,
+    timeline: Timeline,
+    seen: Observations,
+    messages: Sequence[Message],
+    pair: tuple[str, str],
+    number: int,
+) -> Walk:
+    direction = run.get("scenario", {}).get("traffic", {}).get("direction", "both")
+    one_way = {"forward": pair, "backward": pair[::-1]}.get(direction)
+    traffic = read_traffic(results, plan, pair, seen, number=number, one_way=one_way)
+    traffic_ns = traffic_span_ns(run)
+    found = stages(
+        places_of_run(run, timeline, pair), timeline, pair, plan, traffic_ns, trigger_of(run)
+    )
     windows = windows_of(traffic, timeline, pair)
     intervals = intervals_of(arrived_by_direction(traffic), messages, timeline, pair)
     for legs in _sent_by_direction(traffic).values():
-        assign_to_moves(legs, windows, timeline)
+        assign_to_moves(legs, windows, timeline, attributed_until_ns(found))
         assign_to_intervals(legs, intervals)
     lost_by_move = [0] * len(windows)
     for probe in traffic.probes():
@@ -298,10 +369,6 @@ def measure(results: ResultSet) -> Walk:
         _move_result(of_move, windows, lost, exchange, intervals, timeline, plan, pair)
         for of_move, lost, exchange in zip(windows, lost_by_move, exchanged, strict=True)
     ]
-    places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
-    outside_at_end = {
-        name: place for name, place in places_at_end.items() if place in plan.prefix_by_network
-    }
     direct_begins = [i.begin_ns for i in intervals if i.phase is Phase.DIRECT]
     return Walk(
         run=run,
@@ -311,16 +378,35 @@ def measure(results: ResultSet) -> Walk:
         seen=seen,
         messages=messages,
         traffic=traffic,
+        stages=found,
         intervals=intervals,
         moves=moves,
         setup=direct_setup(messages, seen, pair, min(direct_begins, default=END_OF_TIME_NS)),
-        transfers=read_transfers(results.transfer_log_paths()),
-        wrong_bindings=list(
-            wrong_bindings(read_databases(results.databases_path), outside_at_end, plan)
-        )
-        if outside_at_end
-        else None,
+        transfers=(),
+        **_databases_at_end(results, run, plan, timeline, pair),
     )
+
+
+def _databases_at_end(
+    results: ResultSet,
+    run: Mapping[str, Any],
+    plan: NetworkPlan,
+    timeline: Timeline,
+    pair: tuple[str, str],
+) -> dict[str, Any]:
+    """Return what of a walk is read from the kernels' databases at the end of the run."""
+    places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
+    outside = {
+        name: place for name, place in places_at_end.items() if place in plan.prefix_by_network
+    }
+    silent_s = silent_at_end_s(run)
+    over = silent_s >= FORGOTTEN_AFTER_S
+    databases = read_databases(results.databases_path) if outside or over else ()
+    wrong = wrong_bindings(databases, outside, plan, direct=not silent_s)
+    return {
+        "wrong_bindings": list(wrong) if outside else None,
+        "associations_left": direct_associations(databases, pair, plan) if over else None,
+    }
 
 
 def _sent_by_direction(traffic: Traffic) -> dict[tuple[str, str], list[Leg]]:

@@ -103,7 +103,7 @@ def places(record: Record, node: str) -> list[tuple[str, float, float]]:
     """Return where a node was: (place, from, to) in seconds."""
     own = [move for move in record.moves if move.node == node]
     if not own:
-        return []
+        return [(record.start[node], 0.0, record.end_s)] if node in record.start else []
     begins = [0.0, *(move.begin_s for move in own)]
     names = [own[0].origin, *(move.target for move in own)]
     return list(zip(names, begins, [*begins[1:], record.end_s], strict=True))
@@ -113,15 +113,24 @@ def places(record: Record, node: str) -> list[tuple[str, float, float]]:
 
 
 def round_trip_time(record: Record) -> Picture:
-    """Return the round-trip time of every probe over the run, coloured by path."""
-    title = "Round-trip time, by the path that the packets took"
+    """Return the round-trip time of every probe over the run, coloured by path.
+
+    One way it is the delay: nothing comes back.
+    """
+    one_way = record.one_way is not None
+    what = "One-way delay" if one_way else "Round-trip time"
+    title = f"{what}, by the path that the packets took"
     points = [
-        (probe.sent_s, probe.rtt_ms, probe.round_trip_path)
+        (probe.sent_s, took_ms, path)
         for probe in record.probes
-        if probe.rtt_ms is not None and probe.round_trip_path
+        for took_ms, path in (
+            (probe.delay_ms, probe.path) if one_way else (probe.rtt_ms, probe.round_trip_path),
+        )
+        if took_ms is not None and path
     ]
     if not points:
-        why = "Not drawn: no probe of this run came back with its path known."
+        came = "arrived" if one_way else "came back"
+        why = f"Not drawn: no probe of this run {came} with its path known."
         return Picture("round-trip-time", title, why, why, None)
     end_s = record.end_s
     top = 1.12 * max(rtt for _, rtt, _ in points)
@@ -135,7 +144,7 @@ def round_trip_time(record: Record) -> Picture:
         _scatter(axes, [(x, y) for x, y, kind in kept if kind == path], path, size=9)
     _draw_shortest(axes, record)
     axes.set_ylim(0, top)
-    axes.set_ylabel("round-trip time (ms)")
+    axes.set_ylabel(f"{what.lower()} (ms)")
     _mark_moves(axes, record.moves, labelled=len(record.moves) <= MOST_DETAILED_MOVES)
     _path_legend(axes, record, {kind for _, _, kind in kept})
     _draw_lanes(below, lanes, record)
@@ -148,13 +157,24 @@ def round_trip_time(record: Record) -> Picture:
         else f" Dots that would be printed on one spot are drawn once: {len(kept)} are shown."
     )
     caption = (
-        f"{echoed} of {' and '.join(record.pair)}: each was turned round by the other end at "
-        "once, and both it and its echo took the same path, told from the packet headers on the "
+        f"{echoed} of {_what_was_timed(record)}, told from the packet headers on the "
         "two ends' own links; the legend has the medians. Dashed lines: a move's link down. Below: "
         f"every lost probe when it was sent, and every event that the hosts logged (filled: "
         f"{record.pair[0]}; hollow: {record.pair[1]}; bar: another host).{thinning}"
     )
     return Picture("round-trip-time", title, caption, _told_round_trips(record, points), figure)
+
+
+def _what_was_timed(record: Record) -> str:
+    if record.one_way:
+        return (
+            f"{' to '.join(record.one_way)}, from program to program, since nothing comes back, "
+            "by their paths"
+        )
+    return (
+        f"{' and '.join(record.pair)}: each was turned round by the other end at once, and both it "
+        "and its echo took the same path"
+    )
 
 
 def _told_round_trips(record: Record, points: Sequence[tuple[float, float, str]]) -> str:
@@ -169,7 +189,8 @@ def _told_round_trips(record: Record, points: Sequence[tuple[float, float, str]]
     order = ", then ".join(
         PATH_NAMES.get(phase.name, "switching to direct") for phase in merged(record.phases)
     )
-    return f"Round-trip times over time. {'; '.join(parts)}. The phases in order: {order}."
+    what = "One-way delays" if record.one_way else "Round-trip times"
+    return f"{what} over time. {'; '.join(parts)}. The phases in order: {order}."
 
 
 def _scatter(
@@ -225,8 +246,8 @@ def _draw_block(axes: Axes, row: float, name: str, begin: float, end: float) -> 
 
 
 def _draw_shortest(axes: Axes, record: Record) -> None:
-    """Draw the shortest path's round trip where it was measured: the first direct interval."""
-    shortest, direct = record.value("shortest_path_rtt_ms"), record.first("direct")
+    """Draw what the shortest path takes where it was measured: the first direct interval."""
+    shortest, direct = record.shortest_ms, record.first("direct")
     if shortest is not None and direct is not None:
         ends = [direct.begin_s, direct.end_s]
         axes.plot(ends, [shortest] * 2, color=INK, linewidth=0.9, zorder=3)
@@ -253,10 +274,10 @@ def _path_legend(axes: Axes, record: Record, shown: set[str]) -> None:
     handles = []
     for path in PATHS:
         if path in shown:
-            known = record.value("rtt_ms", path)
+            known = record.trip_ms(path)
             label = PATH_NAMES[path] + (f" {milliseconds(known)}" if known is not None else "")
             handles.append(_sample(label, PATH_MARKERS[path], PATH_COLOURS[path]))
-    shortest = record.value("shortest_path_rtt_ms")
+    shortest = record.shortest_ms
     if shortest is not None and record.first("direct") is not None:
         label = f"shortest path {milliseconds(shortest)}"
         handles.append(Line2D([], [], color=INK, linewidth=0.9, label=label))

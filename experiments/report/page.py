@@ -119,7 +119,9 @@ def tiles(record: Record) -> list[Tile]:
         return None if check is None or check["limit"] is None else bool(check["passed"])
 
     lost = checks.get("probes lost by the switch", {}).get("value")
-    trips = {path: milliseconds(record.value("rtt_ms", path)) for path in ("via_gateway", "direct")}
+    one_way = record.one_way is not None
+    what = "one-way delay" if one_way else "round trip"
+    trips = {path: milliseconds(record.trip_ms(path)) for path in ("via_gateway", "direct")}
     return [
         *(
             Tile(
@@ -145,11 +147,11 @@ def tiles(record: Record) -> list[Tile]:
             judged("probes lost by the switch"),
         ),
         Tile(
-            "Direct round trip",
+            f"Direct {what}",
             trips["direct"],
-            f"shortest path {milliseconds(record.value('shortest_path_rtt_ms'))}, "
+            f"shortest path {milliseconds(record.shortest_ms)}, "
             f"through the gateway {trips['via_gateway']}",
-            judged("direct round trip / shortest path"),
+            judged(f"direct {what} / shortest path"),
         ),
         Tile(
             "Direct set-up",

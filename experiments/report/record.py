@@ -92,16 +92,19 @@ class Move:
 
     @property
     def gap_ms(self) -> float | None:
-        """The worse of the two directions; None if either never arrived."""
-        if self.outbound.gap_ms is None or self.inbound.gap_ms is None:
-            return None
-        return max(self.outbound.gap_ms, self.inbound.gap_ms)
+        """The worse of the directions with traffic; None if one of them never arrived."""
+        gaps = [way.gap_ms for way in self.ways]
+        known = [gap for gap in gaps if gap is not None]
+        return max(known) if known and len(known) == len(gaps) else None
 
     @property
     def lower_bound_ms(self) -> float | None:
-        bounds = [way.lower_bound_ms for way in (self.outbound, self.inbound)]
-        known = [bound for bound in bounds if bound is not None]
-        return max(known) if len(known) == len(bounds) else None
+        return max((way.lower_bound_ms or 0.0 for way in self.ways), default=None)
+
+    @property
+    def ways(self) -> list[Way]:
+        """The directions with traffic: one without has no bound."""
+        return [way for way in (self.outbound, self.inbound) if way.lower_bound_ms is not None]
 
     @property
     def gap_over_bound(self) -> float:
@@ -111,10 +114,10 @@ class Move:
 
     @property
     def settled_s(self) -> float | None:
-        """When both directions had arrived on the new path."""
-        arrivals = [way.first_arrival_s for way in (self.outbound, self.inbound)]
+        """When all directions with traffic had arrived on the new path."""
+        arrivals = [way.first_arrival_s for way in self.ways]
         known = [at for at in arrivals if at is not None]
-        return max(known) if len(known) == len(arrivals) else None
+        return max(known) if known and len(known) == len(arrivals) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,18 @@ class Record:
         return sorted({move.target for move in self.moves} & set(known))
 
     @property
+    def start(self) -> dict[str, str]:
+        """Where each node of the pair was at the beginning."""
+        start = self.run.get("start") or {}
+        return {node: str(start.get(node, "lan")) for node in self.pair}
+
+    @property
+    def one_way(self) -> tuple[str, str] | None:
+        """Sender and receiver, where only one of the nodes sends; else None."""
+        direction = ((self.run.get("scenario") or {}).get("traffic") or {}).get("direction")
+        return {"forward": self.pair, "backward": self.pair[::-1]}.get(str(direction))
+
+    @property
     def end_s(self) -> float:
         """When the last thing of the run was seen."""
         last = [probe.sent_s for probe in self.probes[-1:]]
@@ -236,6 +251,16 @@ class Record:
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
+
+    @property
+    def shortest_ms(self) -> float | None:
+        """What propagation on the shortest path takes, there and back, or one way."""
+        trip = self.value("shortest_path_rtt_ms")
+        return trip / 2 if trip is not None and self.one_way else trip
+
+    def trip_ms(self, path: str) -> float | None:
+        """Return the median round trip by a path; one way, the delay."""
+        return self.value("delay_ms" if self.one_way else "rtt_ms", path)
 
     def phase_at(self, at_s: float) -> str:
         """Return the phase that lasted at a time; empty if none is known."""

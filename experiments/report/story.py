@@ -81,16 +81,34 @@ def _beginning(record: Record) -> Iterator[Sentence]:
         yield Sentence(None, "No probe was sent.")
         return
     first, second = record.pair
+    sending = f"{first} and {second} send each other numbered probes"
+    if record.one_way:
+        sending = "{} sends {} numbered probes, and gets nothing back".format(*record.one_way)
     yield Sentence(
         None,
-        f"{first} and {second} send each other numbered probes all along: {probes['sent']} sent, "
+        f"{sending}: {probes['sent']} sent, "
         f"{probes['received']} received, {probes['lost']} lost, {probes['duplicated']} duplicated, "
         f"{probes['reordered']} overtaken by a later one.",
     )
+    for other in record.value("other_pairs") or []:
+        first, second = other["nodes"]
+        yield Sentence(
+            None,
+            f"{first} and {second} talk as well: {other['probes']['sent']} probes sent, "
+            f"{other['probes']['lost']} lost.",
+        )
     if record.phases and record.phases[0].name == "inside":
-        trip = record.value("rtt_ms", "inside")
-        took = f": {milliseconds(trip)} there and back" if trip is not None else ""
+        took = _took(record, "inside")
         yield Sentence(0.0, f"Both are inside, and talk over the LAN in clear{took}.")
+    elif record.phases:
+        where = ", ".join(f"{node} in {place}" for node, place in record.start.items())
+        yield Sentence(0.0, f"At the beginning the nodes are not both inside: {where}.")
+
+
+def _took(record: Record, path: str) -> str:
+    trip = record.trip_ms(path)
+    way = "one way" if record.one_way else "there and back"
+    return f": {milliseconds(trip)} {way}" if trip is not None else ""
 
 
 def _move(record: Record, move: Move) -> str:
@@ -105,8 +123,9 @@ def _move(record: Record, move: Move) -> str:
             f"through there. Lost: {move.lost}."
         )
     parts = [f"{move.node} {verb}{' while the path is direct' if move.direct_before else ''}."]
+    all_ways = "" if record.one_way else " in both directions"
     if move.gap_ms is None:
-        parts.append("Probes did not get through in both directions on the new path.")
+        parts.append(f"Probes did not get through{all_ways} on the new path.")
     else:
         bound = (
             f" (propagation alone takes {milliseconds(move.lower_bound_ms)})"
@@ -117,7 +136,7 @@ def _move(record: Record, move: Move) -> str:
         links = "It has both links for" if away_s < 0 else "Its link is away for"
         parts.append(
             f"{links} {milliseconds(1000 * abs(away_s))}; "
-            f"probes get through in both directions after {milliseconds(move.gap_ms)}{bound}."
+            f"probes get through{all_ways} after {milliseconds(move.gap_ms)}{bound}."
             if move.gap_ms or away_s >= 0
             else f"{links} {milliseconds(-1000 * away_s)}; probes come by the new one before the "
             "old one goes."
@@ -189,12 +208,11 @@ def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
         if probe.path == "via_home_agents" and phase.begin_s <= probe.sent_s <= phase.end_s
     ]
     if by_agents:
-        trip = record.value("rtt_ms", "via_home_agents")
-        slow = f", {milliseconds(trip)} there and back" if trip is not None else ""
+        slow = _took(record, "via_home_agents")
         yield Sentence(
             min(by_agents),
-            f"The first packets go through the home agent (214, 216){slow}, while the nodes test "
-            "each other's addresses and register them (218).",
+            f"The first packets go through the home agent (214, 216){slow}. Meanwhile the nodes "
+            "test each other's addresses and register them (218).",
         )
 
 
@@ -203,16 +221,13 @@ def _numerals(messages: Sequence[Message], name: str) -> str:
 
 
 def _direct(record: Record, phase: Phase) -> str:
-    trip, shortest = record.value("rtt_ms", "direct"), record.value("shortest_path_rtt_ms")
-    if phase != record.first("direct") or trip is None:
-        return "Both directions take the direct path (220)."
+    taken = "Both directions take" if record.one_way is None else "All packets take"
+    if phase != record.first("direct") or record.trip_ms("direct") is None:
+        return f"{taken} the direct path (220)."
+    shortest, gateway = record.shortest_ms, record.trip_ms("via_gateway")
     least = f"; the shortest path has {milliseconds(shortest)}" if shortest is not None else ""
-    gateway = record.value("rtt_ms", "via_gateway")
     before = f" Through the gateway it was {milliseconds(gateway)}." if gateway is not None else ""
-    return (
-        f"Both directions take the direct path (220): {milliseconds(trip)} there and back"
-        f"{least}.{before}"
-    )
+    return f"{taken} the direct path (220){_took(record, 'direct')}{least}.{before}"
 
 
 def _ending(record: Record) -> Iterator[Sentence]:

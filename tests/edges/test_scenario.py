@@ -60,6 +60,24 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             ("duration_s = 10", 'experiment = "handover"\n[handovers]'),
             "move: not allowed in an experiment 'handover'",
         ),
+        (("[[move]]", '[start]\nmn1 = "moon"\n[[move]]'), "start.mn1: .*'lan', 'wifi1'"),
+        (("[[move]]", '[start]\nmn1 = "cell"\n[[move]]'), "move 1: mn1 is on cell already"),
+        (
+            ("[[move]]", '[traffic]\nalso_between = [["mn2", "mn1"]]\n[[move]]'),
+            "traffic: also_between: mn2 and mn1 talk already",
+        ),
+        (
+            ("[[move]]", "[traffic]\nstart_s = 2\nstop_s = 1\n[[move]]"),
+            "traffic: stop_s: not after start_s 2",
+        ),
+        (
+            ("[[move]]", "[traffic]\nstart_s = 12\n[[move]]"),
+            "traffic.start_s: 12 is not before duration_s 10",
+        ),
+        (
+            ("[[move]]", '[traffic]\ndirection = "up"\n[[move]]'),
+            "traffic.direction: .*'both', 'forward' or 'backward'",
+        ),
         (
             ("[[move]]", "[handovers]\n[[move]]"),
             "handovers: not allowed in an experiment 'walk'",
@@ -114,7 +132,7 @@ def test_both_nodes_may_move_in_the_same_instant():
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_that_are():
-    with pytest.raises(ScenarioError, match="handover, initiation, walk, walk-tcp"):
+    with pytest.raises(ScenarioError, match=r"there are: .*bounce, .*handover, .*walk, walk-tcp"):
         load("wlk")
 
 
@@ -136,6 +154,20 @@ def test_an_override_of_a_table_keeps_its_other_keys():
     assert scenario.handovers is not None
     assert scenario.handovers.runs == 3
     assert scenario.traffic.between == ("mn1", "mn2")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("start", {"mn1": "cell"}),
+        ("traffic.also_between", [["mn1", "mn3"]]),
+        ("traffic.stop_s", 5),
+    ],
+)
+def test_what_only_a_walk_has_is_refused_elsewhere(key: str, value: object):
+    table, _, name = key.rpartition(".")
+    with pytest.raises(ScenarioError, match=rf"{key}: not allowed in an experiment 'handover'"):
+        load("handover", {table: {name: value}} if table else {key: value})
 
 
 def test_runs_are_refused_where_nothing_is_drawn():
@@ -186,6 +218,6 @@ def test_a_vcm_in_sg_has_no_association_that_could_be_direct():
 
 
 def test_traffic_begins_before_the_end():
-    assert load("initiation").traffic.start_s == 3
+    assert load("initiation").traffic.start_s == 1
     with pytest.raises(ScenarioError, match="start_s: 30 is not before duration_s 30"):
         load("walk", {"traffic": {"start_s": 30}})

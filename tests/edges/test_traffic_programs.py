@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.measure.transfers import read_transfers
-from experiments.probe_format import ECHO, Datagram, decode, encode
+from experiments.probe_format import ECHO, PROBE, Datagram, decode, encode
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +80,40 @@ def test_a_probe_end_sends_on_time_turns_probes_round_and_logs_all(tmp_path: Pat
     sent_ns = [int(row[5]) for row in rows if row[1:3] == ["sent", "probe"]]
     mean_ms = (sent_ns[-1] - sent_ns[0]) / 1e6 / (len(sent_ns) - 1)
     assert mean_ms == pytest.approx(5, abs=0.1)
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 loopback address")
+def test_one_way_an_end_only_sends_until_it_has_to_stop(tmp_path: Path) -> None:
+    """Talking to itself, it would see echoes, if there were any."""
+    log = tmp_path / "mn1.csv"
+    now = time.time()
+    program = start(
+        *("probes", "--local", "::1", "--peer", "::1", "--output", str(log), "--role", "send"),
+        *("--interval-ms", "5", "--linger-ms", "0", "--port", "7010"),
+        *("--start-at", str(now + 0.6), "--stop-at", str(now + 0.6975)),
+    )
+    time.sleep(1.2)
+    end(program)
+    rows = [line.split(",") for line in log.read_text().splitlines()[1:]]
+    assert {(row[1], row[2]) for row in rows} == {("sent", "probe"), ("arrived", "probe")}
+    assert [int(row[4]) for row in rows if row[1] == "sent"] == list(range(20))
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 loopback address")
+def test_one_way_an_end_only_receives(tmp_path: Path) -> None:
+    log = tmp_path / "mn2.csv"
+    program = start(
+        *("probes", "--local", "::1", "--peer", "::1", "--output", str(log), "--role", "receive"),
+        *("--interval-ms", "5", "--linger-ms", "0", "--port", "7011"),
+    )
+    time.sleep(0.5)
+    payload = encode(Datagram(PROBE, 0xD1, 3, 1, 0))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.sendto(payload, ("::1", 7011))
+    time.sleep(0.2)
+    end(program)
+    rows = [line.split(",") for line in log.read_text().splitlines()[1:]]
+    assert [row[1:5] for row in rows] == [["arrived", "probe", "00d1", "3"]]
 
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 loopback address")

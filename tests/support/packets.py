@@ -53,6 +53,11 @@ def icmpv6(kind: int, code: int, body: bytes) -> Content:
     return ICMPV6, struct.pack("!BBH", kind, code, 0) + body
 
 
+def tcp(source_port: int, destination_port: int, sequence: int, payload: bytes) -> Content:
+    ports = struct.pack("!HH", source_port, destination_port)
+    return TCP, ports + struct.pack("!IIBBHHH", sequence, 1, 5 << 4, 0x18, 0, 0, 0) + payload
+
+
 @dataclass(slots=True)
 class Association:
     """An outbound AES-GCM SA with extended sequence numbers: each call is the next packet."""

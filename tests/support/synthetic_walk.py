@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.probe_format import ECHO, PORT, PROBE, Datagram, encode
+from experiments.transfer import PORT as TRANSFER_PORT
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.signalling.codec import encode as encode_signalling
@@ -34,6 +35,7 @@ from tests.support.packets import (
     ipv6,
     mobility,
     routing_header,
+    tcp,
     udp,
     write_pcapng,
 )
@@ -116,6 +118,8 @@ class SyntheticWalk:
 
     folder: Path
     interval_ms: float = 10.0
+    senders: tuple[str, ...] = ("mn1", "mn2")
+    """With only one of them, nothing is echoed."""
     fate: Callable[[str, int, int, str, float], tuple[str, float, int]] = (
         lambda _sender, _kind, _sequence, path, transit: (path, transit, 1)
     )
@@ -159,6 +163,12 @@ class SyntheticWalk:
             )
         return self.folder
 
+    def segment(self, at_ms: float, sequence: int, path: str | None = None) -> None:
+        """Let mn1 send mn2 a segment of the TCP transfer."""
+        kept, transit = [(p, t) for begin, p, t in SCHEDULE["mn1"] if begin <= at_ms][-1]
+        inner = ipv6(INNER["mn1"], INNER["mn2"], tcp(40000, TRANSFER_PORT, sequence, b"data"))
+        self._on_links("mn1", at_ms, inner, path or kept, transit)
+
     def frame(self, link: str, at_ms: float, packet: Content) -> None:
         """Let a packet be captured."""
         self.frames[link].append((_ns(at_ms), ethernet(packet)))
@@ -187,7 +197,7 @@ class SyntheticWalk:
             self.event(up_ms, node, "link_up", network=target)
 
     def _traffic(self) -> None:
-        for node in ("mn1", "mn2"):
+        for node in self.senders:
             for sequence in range(round(END_MS / self.interval_ms)):
                 self._send(node, PROBE, sequence, sequence * self.interval_ms, node, 0.0)
 
@@ -209,7 +219,7 @@ class SyntheticWalk:
             return
         for _ in range(copies):
             self._log(PEER[node], at_ms + transit, "arrived", datagram)
-        if kind == PROBE:
+        if kind == PROBE and PEER[node] in self.senders:
             self._send(PEER[node], ECHO, sequence, at_ms + transit, node, sent_ms)
 
     def _log(self, node: str, at_ms: float, event: str, datagram: Datagram) -> None:

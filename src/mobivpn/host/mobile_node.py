@@ -199,7 +199,10 @@ class MobileNodeHost:
             self._away = False
             carried += self._carry_on(
                 self._mobility.deregister_inside(
-                    self._company.security_gateway_inside, self._me.internal_home_address, now
+                    self._company.security_gateway_inside,
+                    self._me.internal_home_address,
+                    self._company.security_gateway,
+                    now,
                 ),
                 now,
             )

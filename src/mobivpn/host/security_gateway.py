@@ -149,11 +149,13 @@ class SecurityGateway:
         ]
 
     def _returned(self, node: NodeIdentity, now: float) -> list[Effect]:
-        """A node has told us from inside that it is there; repeated, it changes nothing."""
+        """A node has told us from inside that it is there; repeated, it changes nothing.
+
+        That it has a binding no more is the correspondent's part: the two home addresses are one.
+        """
         if node.name not in self._outside:
             return []
         del self._outside[node.name]
-        self._correspondent.forget(node.external_home_address, now)
         return [
             *self._settle(),
             *self._tell_router(NodePresent, node, now),

@@ -146,6 +146,9 @@ class BindingUpdateList:
     random_bytes: RandomBytes
     _entries: dict[RegistrationKey, Entry] = field(default_factory=dict[RegistrationKey, Entry])
     _sequences: dict[RegistrationKey, int] = field(default_factory=dict[RegistrationKey, int])
+    _counted_with: dict[RegistrationKey, RegistrationKey] = field(
+        default_factory=dict[RegistrationKey, RegistrationKey]
+    )
 
     def __iter__(self) -> Iterator[Entry]:
         """Iterate in the order in which a movement is told: home agents, IPsec peers, others."""
@@ -174,8 +177,16 @@ class BindingUpdateList:
         """Remove an entry; its sequence number stays known."""
         return self._entries.pop(key, None)
 
+    def count_with(self, key: RegistrationKey, other: RegistrationKey) -> None:
+        """Number the updates of a registration in one series with those of another.
+
+        So the peer, which knows both home addresses to be one node's, can tell which came last.
+        """
+        self._counted_with[key] = other
+
     def next_sequence(self, key: RegistrationKey) -> int:
         """Count on, from a random beginning."""
+        key = self._counted_with.get(key, key)
         last = self._sequences.get(key)
         if last is None:
             last = int.from_bytes(self.random_bytes(2), "big")
@@ -184,6 +195,7 @@ class BindingUpdateList:
 
     def peer_is_at(self, key: RegistrationKey, sequence: int) -> None:
         """Skip to what the peer accepted last (status 135); never backwards."""
+        key = self._counted_with.get(key, key)
         last = self._sequences.get(key)
         if last is not None and is_newer(sequence, last):
             self._sequences[key] = sequence

@@ -6,7 +6,7 @@ silence, except that expired nonces are told.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
@@ -37,12 +37,17 @@ class CorrespondentNode:
     """One host as a correspondent of mobile nodes.
 
     Updates for `protected` home addresses come under IPsec, as the host's policies see to: they
-    need no authenticator. `dropped` counts, by reason, the messages that were ignored.
+    need no authenticator. `other_names` are home addresses of nodes that register under another:
+    a deletion under either name is of the same binding, and both are numbered in one series.
+    `dropped` counts, by reason, the messages that were ignored.
     """
 
     random_bytes: RandomBytes
     protected: Collection[IPv6Address] = frozenset()
     settings: CorrespondentSettings = field(default_factory=CorrespondentSettings)
+    other_names: Mapping[IPv6Address, IPv6Address] = field(
+        default_factory=dict[IPv6Address, IPv6Address]
+    )
     dropped: Counter[str] = field(default_factory=Counter[str])
     _proofs: Proofs = field(init=False)
     _cache: BindingCache = field(default_factory=BindingCache)
@@ -148,7 +153,7 @@ class CorrespondentNode:
         if isinstance(proof, Status):
             return [self._acknowledge(update, proof)]
         message, home = update.message, update.home_address
-        last = self._cache.refused_sequence(home, message.sequence, now)
+        last = self._cache.refused_sequence(self._name(home), message.sequence, now)
         if last is not None:
             refusal = Status.SEQUENCE_NUMBER_OUT_OF_WINDOW
             return [self._acknowledge(update, refusal, proof=proof, sequence=last)]
@@ -160,6 +165,9 @@ class CorrespondentNode:
             granted_s = self._granted_s(update, proof)
             effects.append(self._acknowledge(update, Status.ACCEPTED, granted_s, proof=proof))
         return effects
+
+    def _name(self, home_address: IPv6Address) -> IPv6Address:
+        return self.other_names.get(home_address, home_address)
 
     def _granted_s(self, update: ReceivedUpdate, proof: Proof) -> int:
         if update.wanted is None:
@@ -185,9 +193,9 @@ class CorrespondentNode:
         self, update: ReceivedUpdate, proof: Proof, now: float
     ) -> list[CorrespondentEffect]:
         home, sequence = update.home_address, update.message.sequence
-        self._refresh.cancel(home)
+        self._refresh.cancel(self._name(home))
         if update.wanted is None:
-            self._cache.remove(home, sequence, now)
+            self._cache.remove(self._name(home), sequence, now)
             return [BindingChanged(home, None, 0, update.own_address)]
         granted_s = self._granted_s(update, proof)
         self._cache.put(Binding(home, update.wanted, update.own_address, now + granted_s, sequence))

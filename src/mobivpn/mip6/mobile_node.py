@@ -137,15 +137,17 @@ class MobileNode:
         return self._delete(entry, now)
 
     def deregister_inside(
-        self, peer: IPv6Address, home_address: IPv6Address, now: float
+        self, peer: IPv6Address, home_address: IPv6Address, outside: IPv6Address, now: float
     ) -> list[MobileNodeEffect]:
         """Tell `peer` from another home address, over IPsec, that the node is at home there.
 
-        A registration of its own: nothing but an update of lifetime 0.
+        A registration of its own: nothing but an update of lifetime 0. It is numbered after those
+        that went to the peer's address `outside`, which it may overtake.
         """
         key = self._key(peer, home_address)
         if self._list.get(key) is not None:
             return []
+        self._list.count_with(key, self._key(outside))
         return self._delete(self._list.add(key, PROTECTED, 0), now)
 
     def forget(

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.analyse import analyse, main
 from experiments.errors import ResultError
-from experiments.measure.triggers import is_triggered
+from experiments.measure.expected import is_triggered
 from experiments.measure.walk import measure
 from experiments.probe_format import ECHO, PROBE
 from experiments.resultset import SUMMARY_KEYS, ResultSet
@@ -27,6 +27,8 @@ from tests.support.synthetic_walk import (
     MOVES,
     SyntheticWalk,
 )
+
+GAP_FIGURES = ("first_arrival_s", "gap_ms", "lower_bound_ms")
 
 
 @pytest.fixture
@@ -277,8 +279,19 @@ def test_a_move_that_never_arrives_has_no_gap(walk: SyntheticWalk) -> None:
 
 
 def test_a_missing_move_fails_the_run(walk: SyntheticWalk) -> None:
-    walk.run["moves"] = [{}] * (len(MOVES) + 1)
+    made = [{"node": node, "to": target} for node, _, target, _, _ in MOVES]
+    walk.run["moves"] = [*made, {"node": "mn2", "to": "cell"}]
     assert failed(analyse(walk.write())) == ["moves with a first arrival in both directions"]
+
+
+def test_a_node_that_does_not_begin_where_the_scenario_says_fails_the_run(
+    walk: SyntheticWalk,
+) -> None:
+    walk.run["start"] = {"mn1": "lan", "mn2": "wifi2"}
+    assert failed(analyse(walk.write())) == [
+        "path settled before, between and after moves",
+        "moves with a first arrival in both directions",
+    ]
 
 
 def test_clear_text_fails_the_run_and_is_listed(walk: SyntheticWalk) -> None:
@@ -335,34 +348,113 @@ def test_tshark_alone_agrees_on_the_clear_text_of_a_walk(walk: SyntheticWalk) ->
     assert second_opinion([str(folder)]) == 2
 
 
+# One-way traffic, and other pairs.
+
+
+def one_way(walk: SyntheticWalk, direction: str) -> SyntheticWalk:
+    walk.senders = {"forward": ("mn1",), "backward": ("mn2",)}[direction]
+    walk.run["scenario"] = {"traffic": {"direction": direction}}
+    return walk
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_one_way_the_delay_replaces_the_round_trip(walk: SyntheticWalk, direction: str) -> None:
+    summary = analyse(one_way(walk, direction).write())
+    assert failed(summary) == []
+    assert summary["probes"]["sent"] == 700
+    assert set(summary["rtt_ms"].values()) == {None}
+    assert summary["delay_ms"] == {
+        "inside": 0.4,
+        "via_gateway": 65.4,
+        "via_home_agents": 75.0,
+        "direct": 35.0,
+    }
+    told = {check["name"]: check["value"] for check in summary["checks"]}
+    assert told["direct one-way delay / shortest path"] == 1.0
+
+
+def test_one_way_a_move_has_the_gap_of_its_only_direction(walk: SyntheticWalk) -> None:
+    folder = one_way(walk, "forward").write()
+    summary = analyse(folder)
+    rows = ResultSet(folder).load_table("moves")
+    for row, move in zip(rows, summary["moves"], strict=True):
+        used, unused = ("outbound", "inbound") if row["node"] == "mn1" else ("inbound", "outbound")
+        assert {row[f"{unused}_{figure}"] for figure in GAP_FIGURES} == {""}
+        assert float(row[f"{used}_gap_ms"]) == move["gap_ms"]
+        assert float(row[f"{used}_lower_bound_ms"]) == move["lower_bound_ms"]
+
+
+def test_one_way_a_sender_that_is_silent_fails_the_run(walk: SyntheticWalk) -> None:
+    one_way(walk, "forward").senders = ()
+    assert "probes were sent (ends without any)" in failed(analyse(walk.write()))
+
+
+def test_what_another_pair_does_not_do_fails_the_run_under_its_name(walk: SyntheticWalk) -> None:
+    walk.run["other_pairs"] = [["mn1", "mn3"]]
+    walk.logs |= {"mn1-mn3": [], "mn3-mn1": []}
+    summary = analyse(walk.write())
+    assert failed(summary) == [
+        "mn1-mn3: probes were sent (ends without any)",
+        "mn1-mn3: path settled before, between and after moves",
+        "mn1-mn3: moves with a first arrival in both directions",
+    ]
+    (other,) = summary["other_pairs"]
+    assert other["nodes"] == ["mn1", "mn3"]
+    assert other["probes"]["sent"] == 0
+
+
+def test_offers_of_another_pair_do_not_begin_a_switch(walk: SyntheticWalk) -> None:
+    """mn1 and mn2 have talked, by these messages; mn1 and mn3 have not."""
+    walk.run["other_pairs"] = [["mn1", "mn3"]]
+    walk.logs |= {"mn1-mn3": [], "mn3-mn1": []}
+    found = measure(ResultSet(walk.write()))
+    (other,) = found.others
+    assert found.setup is not None
+    assert other.setup is None
+    about = {message.name: message.pair for message in found.messages if message.pair}
+    assert about == dict.fromkeys(("SaOffer", "SaAccept", "PeerReady"), ("mn1", "mn2"))
+
+
 # A TCP transfer.
 
 
-def transfer(folder: Path, begins_ms: list[float], end: str = "") -> None:
+def transfer(
+    walk: SyntheticWalk,
+    begins_ms: list[float],
+    end: str = "",
+    path_by_segment: dict[int, str] | None = None,
+) -> Path:
+    """Write a walk with a transfer from mn1 to mn2; a segment is sent in the middle of each bin."""
+    for number in range(7):
+        walk.segment(500 + 1000 * number, number, (path_by_segment or {}).get(number))
+    folder = walk.write()
     lines = ["time_ns,event,bytes,detail", "1767225600000000000,connected,,"]
     lines += [f"{1_767_225_600_000_000_000 + round(b * 1e6)},bytes,1000," for b in begins_ms]
     (folder / "transfers").mkdir()
     (folder / "transfers" / "mn2.csv").write_text("\n".join(lines) + "\n" + end)
+    return folder
 
 
 def test_a_transfer_that_goes_on_after_every_move_passes(walk: SyntheticWalk) -> None:
-    folder = walk.write()
-    transfer(folder, [500 + 1000 * n for n in range(7)])
-    assert failed(analyse(folder)) == []
+    assert failed(analyse(transfer(walk, [500 + 1000 * n for n in range(7)]))) == []
+
+
+def test_a_transfer_that_is_left_on_another_path_fails(walk: SyntheticWalk) -> None:
+    folder = transfer(walk, [500 + 1000 * n for n in range(7)], path_by_segment={3: GATE})
+    assert failed(analyse(folder)) == ["transfer on the settled path"]
 
 
 @pytest.mark.parametrize("missing", range(7))
 def test_a_transfer_that_stalls_from_one_move_to_the_next_fails(
     walk: SyntheticWalk, missing: int
 ) -> None:
-    folder = walk.write()
-    transfer(folder, [500 + 1000 * n for n in range(7) if n != missing])
+    folder = transfer(walk, [500 + 1000 * n for n in range(7) if n != missing])
     assert failed(analyse(folder)) == ["times that the transfer at mn2 stopped"]
 
 
 def test_a_broken_transfer_fails(walk: SyntheticWalk) -> None:
-    folder = walk.write()
-    transfer(folder, [500 + 1000 * n for n in range(7)], "1767225607000000000,broken,,ETIMEDOUT\n")
+    broken = "1767225607000000000,broken,,ETIMEDOUT\n"
+    folder = transfer(walk, [500 + 1000 * n for n in range(7)], broken)
     assert failed(analyse(folder)) == ["times that the transfer at mn2 stopped"]
 
 
@@ -418,6 +510,6 @@ def test_exit_code_tells_the_verdict(walk: SyntheticWalk, capsys) -> None:
     folder = walk.write()
     assert main([str(folder)]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "passed"
-    walk.run["moves"] = [{}] * 9
+    walk.run["moves"] = []
     (folder / "run.json").write_text(json.dumps(walk.run))
     assert main([str(folder)]) == 1

@@ -95,6 +95,19 @@ def test_places_follow_the_moves(record: Record) -> None:
     assert figures.places(record, "mn3") == []
 
 
+def test_a_node_that_never_moves_is_where_it_began(record: Record) -> None:
+    still = replace(record, moves=[], run={**record.run, "start": {"mn1": "cell", "mn2": "lan"}})
+    assert figures.places(still, "mn1") == [("cell", 0.0, still.end_s)]
+
+
+def test_one_way_the_delay_is_drawn_in_place_of_the_round_trip(record: Record) -> None:
+    run = {**record.run, "scenario": {"traffic": {"direction": "forward"}}}
+    picture = figures.round_trip_time(replace(record, run=run))
+    assert picture.title == "One-way delay, by the path that the packets took"
+    assert "mn1 to mn2, from program to program" in picture.caption
+    assert picture.alternative.startswith("One-way delays over time. inside 0.4 to 0.4 ms")
+
+
 def test_a_move_that_never_arrived_is_drawn_all_the_same(record: Record, tmp_path: Path) -> None:
     def never(move: Move) -> Move:
         silent = replace(move.outbound, first_arrival_s=None, gap_ms=None, lower_bound_ms=None)

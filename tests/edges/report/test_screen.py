@@ -42,6 +42,18 @@ def test_many_handovers_are_told_by_their_spread(folder: Path) -> None:
     assert "mn2 to cell" not in text
 
 
+def test_of_many_checks_as_many_are_shown_as_fit(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["checks"] *= 4
+    summary["checks"].append({"name": "last", "value": 1, "limit": 0, "passed": False})
+    (folder / "summary.json").write_text(json.dumps(summary))
+    lines = shown(folder)
+    assert len(lines) <= LINES
+    checks = [line for line in lines if line.startswith(("✓", "✗"))]
+    assert [line[0] for line in checks] == ["✗", *"✓" * 10]
+    assert any("more: see the report" in line for line in lines)
+
+
 def test_failed_checks_come_first(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     summary["verdict"] = "failed"

@@ -28,6 +28,35 @@ def test_a_walk_is_told_with_its_figures(record: Record) -> None:
     assert "The run ends with the pair's traffic inside, over the LAN." in text
 
 
+def one_way(record: Record, direction: str) -> Record:
+    return replace(record, run={**record.run, "scenario": {"traffic": {"direction": direction}}})
+
+
+def test_one_way_traffic_is_told_as_such(record: Record) -> None:
+    text = text_of(one_way(record, "backward"))
+    assert "mn2 sends mn1 numbered probes, and gets nothing back: 1400 sent" in text
+    direct = (
+        "All packets take the direct path (220): 35.0 ms one way; the shortest path has 35.0 ms"
+    )
+    assert direct in text
+    assert "both directions" not in text
+
+
+def test_nodes_that_begin_outside_and_other_pairs_are_told(record: Record) -> None:
+    outside = replace(
+        record,
+        run={**record.run, "start": {"mn1": "wifi1"}},
+        phases=[replace(record.phases[0], name="via_gateway")],
+        summary={
+            **record.summary,
+            "other_pairs": [{"nodes": ["mn1", "mn3"], "probes": {"sent": 9, "lost": 2}}],
+        },
+    )
+    text = text_of(outside)
+    assert "At the beginning the nodes are not both inside: mn1 in wifi1, mn2 in lan." in text
+    assert "mn1 and mn3 talk as well: 9 probes sent, 2 lost." in text
+
+
 def test_acknowledgements_that_were_not_seen_are_not_told(record: Record) -> None:
     offers = [message for message in record.messages if message.name == "SaOffer"]
     text = text_of(replace(record, messages=offers))

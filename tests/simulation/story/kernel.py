@@ -138,6 +138,9 @@ class Kernel:
     def holds(self, entry: Entry) -> bool:
         return self._entries.get(entry.identity) == entry
 
+    def entries(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
     def has_address(self, address: IPv6Address) -> bool:
         return address in self.fixed or address in self._addresses - self.tentative
 

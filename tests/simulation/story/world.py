@@ -8,8 +8,9 @@ the network as its host's policies have left it, so that what is seen on a link 
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 from typing import Any
@@ -494,6 +495,8 @@ class World:
 
     seed: int = 1
     faults: Faults = field(default_factory=Faults)
+    start: Mapping[NodeIdentity, str] = field(default_factory=dict[NodeIdentity, str])
+    """Where nodes are at the beginning; inside, if it is not said."""
     pair_idle_s: float = 60.0
     pair_lifetime_s: int = 3600
     binding_keys: bool = False
@@ -542,7 +545,13 @@ class World:
                 GatewayDatabases(
                     self.company, self.given, INSIDE_DEVICE, OUTSIDE_DEVICE, OUTSIDE_ROUTER
                 ),
-                CorrespondentNode(self.random.randbytes, protected=homes | internals),
+                CorrespondentNode(
+                    self.random.randbytes,
+                    protected=homes | internals,
+                    other_names={
+                        me.internal_home_address: me.external_home_address for me in COMPANY.nodes
+                    },
+                ),
                 SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
             ),
             (COMPANY.security_gateway_inside, COMPANY.security_gateway),
@@ -597,8 +606,8 @@ class World:
                 agent.begin(agent.core.started())
         databases = ManagerDatabases(self.company, self.given).all()
         self.vcm.begin([Apply(difference((), databases))])
-        for node in self.nodes.values():
-            self.at(0.0, lambda n=node: n.attach(LAN))
+        for me, node in self.nodes.items():
+            self.at(0.0, partial(node.attach, self.start.get(me, LAN)))
 
     # Time
 
@@ -661,13 +670,21 @@ class World:
         self.at(self.now + overlap_s, detach)
 
     def talk(
-        self, one: NodeIdentity, other: NodeIdentity, until: float, every_s: float = 0.05
+        self,
+        one: NodeIdentity,
+        other: NodeIdentity,
+        until: float,
+        every_s: float = 0.05,
+        *,
+        one_way: bool = False,
     ) -> None:
-        """Let two nodes send each other probes, from now on."""
-        for source, destination in ((one, other), (other, one)):
-            self.probe(source, destination)
+        """Let two nodes send each other probes, from now on, or only the first of them."""
+        self.probe(one, other)
+        if not one_way:
+            self.probe(other, one)
         if self.now + every_s <= until:
-            self.at(self.now + every_s, lambda: self.talk(one, other, until, every_s))
+            again_at = self.now + every_s
+            self.at(again_at, lambda: self.talk(one, other, until, every_s, one_way=one_way))
 
     def probe(self, source: NodeIdentity, destination: NodeIdentity) -> Probe:
         """Send one packet."""
@@ -682,10 +699,17 @@ class World:
         """Whether r22's kernel holds what it needs for that."""
         return self.advertisements is not None and self.router.kernel.holds(self.advertisements)
 
-    def paths(self, since: float, until: float | None = None) -> Counter[str]:
-        """Count the paths of the probes that were sent in an interval."""
-        until = self.now if until is None else until
-        return Counter(probe.path for probe in self.probes if since <= probe.sent_at < until)
+    def paths(
+        self, since: float, until: float | None = None, among: Iterable[NodeIdentity] = ()
+    ) -> Counter[str]:
+        """Count the paths of the probes that were sent in an interval, by all or between two."""
+        until, ends = self.now if until is None else until, set(among)
+        return Counter(
+            probe.path
+            for probe in self.probes
+            if since <= probe.sent_at < until
+            and (not ends or ends == {probe.source, probe.destination})
+        )
 
     def events(self, *names: str) -> list[str]:
         """Return the recorded events of these names, in order."""

@@ -1,5 +1,7 @@
 """A pair that carries nothing is idle (mobivpn.host.idleness)."""
 
+import pytest
+
 from mobivpn.host.associations import Purpose
 from mobivpn.host.idleness import Idleness, ReadUse
 from mobivpn.host.node_databases import DirectPair
@@ -11,8 +13,8 @@ PAIR = DirectPair(MN2, (SAS.forward, SAS.backward), None)
 PEER = MN2.internal_home_address
 
 
-def counters(packets: int) -> dict[Spi, int]:
-    return {SAS.forward.spi: packets, SAS.backward.spi: 7}
+def counters(forward: int, backward: int = 7) -> dict[Spi, int]:
+    return {SAS.forward.spi: forward, SAS.backward.spi: backward}
 
 
 def test_without_pairs_nobody_looks():
@@ -39,12 +41,13 @@ def test_a_pair_is_idle_when_its_counters_have_stood_still_long_enough():
     assert idleness.use_read(counters(1), [PAIR], 60.0) == [(PEER, 60.0)]
 
 
-def test_one_packet_in_either_direction_begins_the_time_anew():
+@pytest.mark.parametrize("more", [counters(2, 7), counters(1, 8)])
+def test_one_packet_in_either_direction_begins_the_time_anew(more: dict[Spi, int]):
     idleness = Idleness(60.0)
     idleness.use_read(counters(1), [PAIR], 0.0)
-    assert idleness.use_read(counters(2), [PAIR], 60.0) == []
-    assert idleness.use_read(counters(2), [PAIR], 119.0) == []
-    assert idleness.use_read(counters(2), [PAIR], 120.0) == [(PEER, 60.0)]
+    assert idleness.use_read(more, [PAIR], 60.0) == []
+    assert idleness.use_read(more, [PAIR], 119.0) == []
+    assert idleness.use_read(more, [PAIR], 120.0) == [(PEER, 60.0)]
 
 
 def test_what_was_known_of_a_pair_goes_with_it():

@@ -66,6 +66,7 @@ def security_gateway() -> SecurityGateway:
         CorrespondentNode(
             DifferentBytes(),
             protected={node.external_home_address for node in (STRANGER, MN1, MN2)},
+            other_names={MN1.internal_home_address: MN1.external_home_address},
         ),
         SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
     )

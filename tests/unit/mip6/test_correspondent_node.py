@@ -454,3 +454,51 @@ def test_messages_for_other_roles_are_counted():
     node = correspondent()
     assert node.message_received(BindingRefreshRequest(), PEER, ME, 0.0) == []
     assert node.dropped == {"not-for-a-correspondent": 1}
+
+
+# A node that is known by two home addresses
+
+INSIDE = IPv6Address("fd00:10::d1")
+
+
+def known_by_two_names() -> CorrespondentNode:
+    names = {PEER, INSIDE}
+    return CorrespondentNode(DifferentBytes(), names, other_names={INSIDE: PEER})
+
+
+def told(
+    node: CorrespondentNode, sequence: int, *, inside: bool = False
+) -> tuple[int, IPv6Address | None]:
+    """Return the answer to an update from outside, or a deletion from inside, and the binding."""
+    update = BindingUpdate(sequence, 0 if inside else 400)
+    home, here = (INSIDE, None) if inside else (PEER, HERE)
+    *_, answer = node.message_received(update, home, ME, 1.0, here)
+    assert isinstance(answer, SendMobility)
+    assert isinstance(answer.message, BindingAcknowledgement)
+    binding = node.binding(PEER)
+    return answer.message.status, None if binding is None else binding.care_of_address
+
+
+def test_a_deletion_under_the_other_name_is_of_the_same_binding():
+    node = known_by_two_names()
+    assert told(node, 7) == (Status.ACCEPTED, HERE)
+    assert told(node, 8, inside=True) == (Status.ACCEPTED, None)
+    assert node.deadline is None
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_update_that_a_deletion_under_the_other_name_has_overtaken_brings_nothing_back(
+    known: bool,
+):
+    node = known_by_two_names()
+    if known:
+        told(node, 6)
+    assert told(node, 8, inside=True) == (Status.ACCEPTED, None)
+    assert told(node, 7) == (Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, None)
+    assert told(node, 9) == (Status.ACCEPTED, HERE)
+
+
+def test_a_deletion_under_the_other_name_that_an_update_has_overtaken_ends_nothing():
+    node = known_by_two_names()
+    assert told(node, 9) == (Status.ACCEPTED, HERE)
+    assert told(node, 8, inside=True) == (Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, HERE)

@@ -35,7 +35,7 @@ from mobivpn.mip6.registration import (
     Phase,
     StaticAuthorisation,
 )
-from mobivpn.mip6.sequence import is_newer
+from mobivpn.mip6.sequence import is_newer, successor
 from mobivpn.mip6.settings import MobileNodeSettings
 from tests.support.company import DifferentBytes
 
@@ -716,21 +716,36 @@ def test_a_deletion_can_be_taken_back():
 def test_a_node_that_is_home_tells_the_gateways_inside_address_over_its_internal_address():
     mobile = registered(PROTECTED, GATEWAY)
     mobile.care_of_address_changed(None, 1.0)
-    effects = mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, 2.0)
+    effects = mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, GATEWAY, 2.0)
     (sent,) = sends(effects)
     update = sent.message
     assert isinstance(update, BindingUpdate)
     assert (sent.source, sent.destination, sent.care_of_address) == (INSIDE, GATEWAY_INSIDE, None)
     assert (update.lifetime_s, update.home_registration) == (0, False)
-    assert mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, 2.1) == []
+    assert mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, GATEWAY, 2.1) == []
     (again,) = updates(mobile.timer_expired(3.0))
     done = acknowledge(mobile, again, 3.1, peer=GATEWAY_INSIDE, home=INSIDE)
     assert changes(done) == [Phase.IDLE]
 
 
+def test_what_is_told_from_inside_is_numbered_with_what_was_told_from_outside():
+    mobile = node()
+    mobile.care_of_address_changed(HERE, 0.0)
+    numbers = [update.sequence for update in updates(mobile.register(GATEWAY, PROTECTED, 0.0))]
+    mobile.forget(GATEWAY)
+    mobile.care_of_address_changed(None, 0.1)
+    home = updates(mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, GATEWAY, 0.1))
+    numbers += [update.sequence for update in home]
+    mobile.forget(GATEWAY_INSIDE, INSIDE)
+    mobile.care_of_address_changed(THERE, 0.2)
+    numbers += [update.sequence for update in updates(mobile.register(GATEWAY, PROTECTED, 0.2))]
+    first = numbers[0]
+    assert numbers == [first, successor(first), successor(successor(first))]
+
+
 def test_a_movement_does_not_touch_what_is_told_from_the_internal_address():
     mobile = node()
-    mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, 0.0)
+    mobile.deregister_inside(GATEWAY_INSIDE, INSIDE, GATEWAY, 0.0)
     assert mobile.care_of_address_changed(HERE, 0.1) == []
     assert changes(mobile.forget(GATEWAY_INSIDE, INSIDE)) == [Phase.IDLE]
 
