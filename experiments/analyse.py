@@ -18,6 +18,7 @@ from typing import Any
 
 from experiments.errors import ResultError
 from experiments.measure.handovers import Handover
+from experiments.measure.messages import named
 from experiments.measure.probes import Leg, Phase
 from experiments.measure.timeline import END_OF_TIME_NS
 from experiments.measure.walk import MoveResult, Walk, measure
@@ -230,6 +231,9 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
             len(walk.run.get("moves", walk.moves)),
         ),
     ]  # fmt: skip
+    if not walk.can_be_direct:
+        offers = len(named(walk.messages, "SaOffer"))
+        checks.append(at_most("offers without an algorithm in common", offers, 0))
     if went_direct:
         ratio = direct / shortest if direct and shortest else None
         checks.append(at_most("direct round trip / shortest path", ratio, DIRECT_RATIO_LIMIT))

@@ -225,6 +225,9 @@ class Testbed:
                     agent_delay_ms=self.scenario.agent_delay_ms,
                     binding_keys=self.scenario.binding_auth == "static",
                     classic=self.scenario.handover == "classic",
+                    algorithms=self.scenario.algorithms_of(name)
+                    if role == "mobile_node"
+                    else tuple(EspAlgorithm),
                     variants=self.scenario.variants,
                     devices=DEVICES.get(name, {}),
                     outside_router=PLAN.gateway_router,

@@ -154,6 +154,12 @@ class Walk:
                 found.append(leg)
         return found
 
+    @property
+    def can_be_direct(self) -> bool:
+        """Whether the pair offers an algorithm in common; runs that do not say offered all."""
+        offered = [set(names) for names in self.run.get("algorithms", {}).values()]
+        return not offered or bool(set.intersection(*offered))
+
     def settled(self) -> list[tuple[str, bool]]:
         """Tell for the time before the first move, after each and at the end, by what path traffic
         ought to go there and whether the last arrivals in both directions did.
@@ -173,7 +179,7 @@ class Walk:
             inside = [place == INSIDE for place in self._places_at(begin_ns)]
             if all(inside):
                 wanted = PacketPath.INSIDE
-            elif any(inside):
+            elif any(inside) or not self.can_be_direct:
                 wanted = PacketPath.VIA_GATEWAY
             else:
                 wanted = PacketPath.DIRECT

@@ -22,6 +22,8 @@ def command(record: Record) -> str:
     ):
         if run.get(key) is not None:
             words += [option, str(run[key])]
+    if scenario.get("algorithm"):
+        words += ["--algorithm", scenario["algorithm"]]
     if run.get("agent_delay_ms"):
         words += ["--agent-delay", f"{run['agent_delay_ms']:g}"]
     return shlex.join(words)

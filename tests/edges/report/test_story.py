@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.report.record import Record
+from experiments.report.record import Occurrence, Record
 from experiments.report.story import failures, headline, sentences, told
 
 
@@ -33,6 +33,18 @@ def test_acknowledgements_that_were_not_seen_are_not_told(record: Record) -> Non
     text = text_of(replace(record, messages=offers))
     assert "offers a fresh pair of security associations to both nodes (206, 210)." in text
     assert "acknowledges" not in text
+
+
+def test_nodes_without_an_algorithm_in_common_are_told_of(record: Record) -> None:
+    details = {
+        "first_proposes": ["aes256gcm16", "aes128gcm16"],
+        "second_proposes": ["aes256-sha256"],
+    }
+    event = Occurrence(2.5, "vcm", "vcm_no_algorithm_in_common", "", details)
+    assert (
+        "no algorithm in common (one offers aes256gcm16, aes128gcm16, the other aes256-sha256). "
+        "Traffic stays on the gateway."
+    ) in text_of(replace(record, events=[event]))
 
 
 def test_signalling_during_a_handover_is_not_denied(record: Record) -> None:
