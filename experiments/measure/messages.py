@@ -185,11 +185,11 @@ def _signalling(content: bytes) -> tuple[str, dict[str, Any]]:
             details[f"{part.name}_spi"] = f"{int(value.spi):#010x}"
             details["algorithm"] = value.algorithm.value
         elif isinstance(value, GivenKeys):
-            details[part.name] = "given"
+            details["secrets"] = "given"
         elif isinstance(value, KeyAgreement):
             # A private key that has been under way is one that the VCM has, too.
             known = value.own_private_key is not None
-            details[part.name] = "agreed on, private key given" if known else "agreed on"
+            details["secrets"] = "private key given" if known else "agreed on"
         elif isinstance(value, bytes):
             details[part.name] = value.hex()
         elif isinstance(value, tuple):

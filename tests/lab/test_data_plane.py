@@ -12,21 +12,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 
 import pytest
 
 from agents.kernel import Kernel
 from agents.key_log import KeyLog
+from experiments.dissect import Dissector, Fragment, Icmpv6
+from experiments.esp_keys import read_esp_sa
+from experiments.pcapng import read_frames
 from mobivpn.host.associations import FIRST_PAIR_REQID, mint_associations
 from mobivpn.host.fixed_databases import HomeAgentDatabases, ManagerDatabases, RouterDatabases
 from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.movement import Detached, Inside, Outside
+from mobivpn.host.mtu import IPV6_HEADER, inner_mtu
 from mobivpn.host.node_databases import Bindings, DirectPair, NodeDatabases
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.ipsec.minting import mint_pair
+from mobivpn.ipsec.minting import plan_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
+from mobivpn.signalling.messages import SaOffer
+from mobivpn.variants import KeyScheme
+from mobivpn.vcm.secrets import make_secrets
 
 pytestmark = pytest.mark.lab
 
@@ -45,6 +54,7 @@ COMPANY = Company(
 )
 CARE_OF = {"mn1": IPv6Address("2001:db8:1::d1"), "mn2": IPv6Address("2001:db8:2::d2")}
 SG, HA = COMPANY.security_gateway, COMPANY.home_agent
+ICMPV6_HEADER = 8
 HOSTS = ("mn1", "mn2", "inet", "sg", "r22", "vcm", "ha")
 
 
@@ -129,10 +139,11 @@ class Plain:
         self.router = RouterDatabases(COMPANY, given, "lan", "tosg")
         self.manager = ManagerDatabases(COMPANY, given)
         self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())
+        self.key_log = KeyLog(None)
 
     def put(self, name: str, wanted: Databases) -> None:
         """Bring one host's kernel to the wanted databases."""
-        Kernel(KeyLog(None), run=partial(self._run, name)).apply(
+        Kernel(self.key_log, run=partial(self._run, name)).apply(
             difference(self._held[name], wanted)
         )
         self._held[name] = wanted
@@ -219,11 +230,43 @@ class Watch:
         ]
 
 
-def ping(name: str, source: IPv6Address, destination: IPv6Address) -> bool:
+class Capture:
+    """Whole frames on mn1's access network, as the testbed captures them."""
+
+    def __init__(self, path: Path) -> None:
+        self._command = [
+            *(
+                "ip",
+                "netns",
+                "exec",
+                "inet",
+                "dumpcap",
+                "-q",
+                "-i",
+                "to1",
+                "-f",
+                "ip6 and not icmp6",
+            ),
+            *("-w", str(path)),
+        ]
+
+    def __enter__(self) -> None:
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        while "File:" not in (line := self._process.stderr.readline()):
+            assert line, "dumpcap ended before it began"
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["sleep", "2"], check=True)
+        self._process.terminate()
+        self._process.communicate()
+
+
+def ping(name: str, source: IPv6Address, destination: IPv6Address, payload_bytes: int = 56) -> bool:
     done = subprocess.run(
         [
-            *("ip", "netns", "exec", name, "ping", "-c", "1", "-W", "1"),
-            *("-I", str(source), str(destination)),
+            *("ip", "netns", "exec", name, "ping", "-c", "1", "-W", "1", "-M", "do"),
+            *("-s", str(payload_bytes), "-I", str(source), str(destination)),
         ],
         capture_output=True,
         check=False,
@@ -270,23 +313,37 @@ def test_two_nodes_outside_talk_by_the_hairpin_and_the_lan_side_sees_it(plain: P
     assert int(after) - int(before) >= 2
 
 
-def direct(plain: Plain, *, optimised: bool) -> dict[str, DirectPair]:
+def direct(
+    plain: Plain,
+    *,
+    optimised: bool,
+    algorithm: EspAlgorithm = EspAlgorithm.AES128GCM16,
+    scheme: KeyScheme = KeyScheme.SEPARATE,
+) -> dict[str, DirectPair]:
     """Give both nodes a direct pair; return each one's end of it."""
-    pair = mint_pair(
-        "pair",
+    plan = plan_pair(
+        "pair1.1",
         FIRST_PAIR_REQID,
         MN1.external_home_address,
         MN2.external_home_address,
         Mode.TUNNEL,
-        EspAlgorithm.AES128GCM16,
+        algorithm,
         os.urandom,
         inner=(host(MN1.internal_home_address), host(MN2.internal_home_address)),
     )
+    own_keys = os.urandom if scheme is KeyScheme.BLIND else None
+    keyrings = Keyring([algorithm], own_keys), Keyring([algorithm], own_keys)
+    proposals = keyrings[0].proposal(0.0), keyrings[1].proposal(0.0)
+    secrets = make_secrets(scheme, algorithm, proposals, os.urandom)
     ends: dict[str, DirectPair] = {}
-    for me, peer, sending, receiving in (
-        (MN1, MN2, pair.forward, pair.backward),
-        (MN2, MN1, pair.backward, pair.forward),
+    for me, peer, sends, receives, keyring, keys in (
+        (MN1, MN2, plan.forward, plan.backward, keyrings[0], secrets[0]),
+        (MN2, MN1, plan.backward, plan.forward, keyrings[1], secrets[1]),
     ):
+        homes = peer.internal_home_address, peer.external_home_address
+        receiving, sending = keyring.associations(
+            SaOffer(1, 1, *homes, receives, sends, keys, 3600)
+        )
         bindings = Bindings(optimised=frozenset({SG}))
         if optimised:
             home = peer.external_home_address
@@ -319,6 +376,52 @@ def test_with_bindings_a_direct_pair_goes_from_care_of_to_care_of_address(plain:
         (str(CARE_OF["mn1"]), str(CARE_OF["mn2"])),
         (str(CARE_OF["mn2"]), str(CARE_OF["mn1"])),
     }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "algorithm"),
+    [
+        (KeyScheme.SEPARATE, EspAlgorithm.AES128GCM16),
+        (KeyScheme.SHARED, EspAlgorithm.AES256GCM16),
+        (KeyScheme.ASYMMETRIC, EspAlgorithm.CHACHA20POLY1305),
+        (KeyScheme.BLIND, EspAlgorithm.AES128_SHA256),
+        (KeyScheme.SHARED, EspAlgorithm.AES256_SHA256),
+    ],
+)
+def test_every_scheme_and_algorithm_carries_what_fits_and_the_key_log_opens_it(
+    plain: Plain, tmp_path: Path, scheme: KeyScheme, algorithm: EspAlgorithm
+):
+    plain.key_log = KeyLog(tmp_path / "esp_sa")
+    plain.leave(bound=True)
+    direct(plain, optimised=True, algorithm=algorithm, scheme=scheme)
+    payload = inner_mtu() - IPV6_HEADER - ICMPV6_HEADER
+    with Capture(tmp_path / "wire.pcapng"):
+        assert ping("mn1", MN1.internal_home_address, MN2.internal_home_address, payload), dropped()
+    dissector = Dissector(read_esp_sa(tmp_path / "esp_sa"))
+    frames = [frame.data for frame in read_frames(tmp_path / "wire.pcapng")]
+    kinds = [type(layer) for frame in frames for layer in dissector.layers(frame)]
+    assert kinds.count(Icmpv6) == 2
+    assert Fragment not in kinds
+    assert dissector.unopened == 0
+    assert max(map(len, frames)) <= 14 + 1500
+    opened = subprocess.run(
+        [
+            *(
+                "tshark",
+                "-n",
+                "-r",
+                str(tmp_path / "wire.pcapng"),
+                "-Y",
+                "icmpv6.type in {128, 129}",
+            ),
+            *("-o", "esp.enable_encryption_decode:TRUE", "-T", "fields", "-e", "icmpv6.type"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "WIRESHARK_CONFIG_DIR": str(tmp_path)},
+    )
+    assert opened.stdout.split() == ["128", "129"]
 
 
 @pytest.mark.parametrize("away", [True, False])

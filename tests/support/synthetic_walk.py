@@ -269,7 +269,7 @@ class SyntheticWalk:
     def _signalling(self) -> None:
         """202 is decided at 2020.0, when the first packet is at s-sg and both bindings stand."""
         pair = mint_pair(
-            "pair",
+            "pair1.1",
             1000,
             IPv6Address(HOME["mn1"]),
             IPv6Address(HOME["mn2"]),
