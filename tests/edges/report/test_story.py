@@ -31,8 +31,8 @@ def test_a_walk_is_told_with_its_figures(record: Record) -> None:
 def test_acknowledgements_that_were_not_seen_are_not_told(record: Record) -> None:
     offers = [message for message in record.messages if message.name == "SaOffer"]
     text = text_of(replace(record, messages=offers))
-    assert "offers a fresh pair of security associations with aes128gcm16 "
-        "to both nodes (206, 210)." in text
+    pair = "a fresh pair of security associations with aes128gcm16"
+    assert f"offers {pair} to both nodes (206, 210)." in text
     assert "acknowledges" not in text
 
 
