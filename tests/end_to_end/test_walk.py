@@ -15,9 +15,11 @@ from experiments.mobility_messages import messages_in
 from experiments.resultset import ResultSet
 from experiments.runner import Options
 from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.mip6 import codec
 from mobivpn.mip6.constants import LIFETIME_UNIT_S
 from mobivpn.mip6.messages import MessageType
+from mobivpn.variants import KeyScheme
 
 Summary = dict[str, Any]
 SAME_WITHIN_MS = 0.1
@@ -30,13 +32,20 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, 
     done: dict[tuple[Any, ...], tuple[Path, Summary]] = {}
 
     def run(
-        name: str = "walk", handover: str = "hard", agent_delay_ms: float = 0.0, again: int = 0
+        name: str = "walk",
+        handover: str = "hard",
+        agent_delay_ms: float = 0.0,
+        again: int = 0,
+        keys: KeyScheme = KeyScheme.SEPARATE,
+        algorithm: EspAlgorithm | None = None,
     ):
-        key = (name, handover, agent_delay_ms, again)
+        key = (name, handover, agent_delay_ms, again, keys, algorithm)
         if key not in done:
             options = Options(
                 agent_delay_ms=agent_delay_ms,
+                algorithm=algorithm,
                 handover=handover,
+                variants={"keys": keys},
                 results=tmp_path_factory.mktemp("results"),
             )
             folder = runner.run(name, options)
@@ -182,6 +191,20 @@ def test_everybody_gets_the_same_figures(walk):
         # Of the machine and the checkout, not of the network.
         del summary["wall_seconds"], summary["versions"]
     assert differing(*summaries) == []
+
+
+def test_keys_of_the_nodes_own_are_told_to_nobody_and_open_every_packet(walk):
+    folder, summary = walk(keys=KeyScheme.BLIND, algorithm=EspAlgorithm.AES256_SHA256)
+    assert failed(summary) == []
+    offers = [
+        json.loads(row["details"])
+        for row in ResultSet(folder).load_table("messages")
+        if row["name"] == "SaOffer"
+    ]
+    assert {(offer["algorithm"], offer["secrets"]) for offer in offers} == {
+        ("aes256-sha256", "agreed on")
+    }
+    assert set(clear_text_by_tshark(folder).values()) == {0}
 
 
 def test_a_tcp_transfer_goes_on_across_every_switch(walk):
