@@ -156,9 +156,8 @@ class Walk:
 
     @property
     def can_be_direct(self) -> bool:
-        """Whether the pair offers an algorithm in common; runs that do not say offered all."""
-        offered = [set(names) for names in self.run.get("algorithms", {}).values()]
-        return not offered or bool(set.intersection(*offered))
+        """Whether the pair offers an algorithm in common."""
+        return have_an_algorithm_in_common(self.run)
 
     def settled(self) -> list[tuple[str, bool]]:
         """Tell for the time before the first move, after each and at the end, by what path traffic
@@ -204,6 +203,12 @@ class Walk:
                 return way(source, "sg", target)
             return way(source, "sg", "r22", "sg", target)
         return way(source, target) if leg.path else None
+
+
+def have_an_algorithm_in_common(run: Mapping[str, Any]) -> bool:
+    """Tell whether the pair of a run does; in one that does not say, nodes offered all."""
+    offered = [set(names) for names in run.get("algorithms", {}).values()]
+    return not offered or bool(set.intersection(*offered))
 
 
 def round_trip_by(probe: Probe, path: PacketPath) -> int | None:
@@ -259,6 +264,11 @@ def measure(results: ResultSet) -> Walk:
     outside_at_end = {
         name: place for name, place in places_at_end.items() if place in plan.prefix_by_network
     }
+    # Nodes that cannot be direct know nothing of each other's bindings.
+    knowing = [outside_at_end]
+    if not have_an_algorithm_in_common(run):
+        knowing = [{name: place} for name, place in outside_at_end.items()]
+    databases = read_databases(results.databases_path)
     direct_begins = [i.begin_ns for i in intervals if i.phase is Phase.DIRECT]
     return Walk(
         run=run,
@@ -272,9 +282,9 @@ def measure(results: ResultSet) -> Walk:
         moves=moves,
         setup=direct_setup(messages, seen, pair, min(direct_begins, default=END_OF_TIME_NS)),
         transfers=read_transfers(results.transfer_log_paths()),
-        wrong_bindings=list(
-            wrong_bindings(read_databases(results.databases_path), outside_at_end, plan)
-        )
+        wrong_bindings=[
+            wrong for places in knowing for wrong in wrong_bindings(databases, places, plan)
+        ]
         if outside_at_end
         else None,
     )
