@@ -30,7 +30,8 @@ def make_secrets(
                 KeyAgreement(one.public_key, other.public_key, one.private_key),
                 KeyAgreement(other.public_key, one.public_key, other.private_key),
             )
-        case KeyScheme.BLIND:
+        case _:
+            assert scheme is KeyScheme.BLIND
             first, second = (proposal.public_key for proposal in proposals)
             assert first is not None
             assert second is not None
