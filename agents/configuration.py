@@ -12,7 +12,7 @@ from mobivpn.errors import CallerError
 from mobivpn.host.associations import Associations, Purpose
 from mobivpn.host.plan import Company
 from mobivpn.ipsec.minting import SaPair
-from mobivpn.ipsec.sa import AuthenticationAssociation, Spi
+from mobivpn.ipsec.sa import AuthenticationAssociation, EspAlgorithm, Spi
 from mobivpn.variants import USUAL, Variants
 
 
@@ -31,10 +31,10 @@ class Configuration:
 
     `devices` names interfaces by what they are for (role dependent). `agent_delay_ms` holds back
     every effect of the agent. With `binding_keys`, the VCM sends keys for the nodes' bindings
-    (RFC 4449). A `classic` mobile node waits for routers to advertise themselves, and for duplicate
-    address detection. `advertisements` is the association under which the inside advertises itself,
-    if it does under any. `event_log` and `key_log` are files; without a key log no key is written
-    anywhere.
+    (RFC 4449). `algorithms` are those that a mobile node offers. A `classic` one waits for routers
+    to advertise themselves, and for duplicate address detection. `advertisements` is the
+    association under which the inside advertises itself, if it does under any. `event_log` and
+    `key_log` are files; without a key log no key is written anywhere.
     """
 
     role: str
@@ -53,6 +53,7 @@ class Configuration:
     pair_idle_s: float = 60.0
     binding_keys: bool = False
     classic: bool = False
+    algorithms: tuple[EspAlgorithm, ...] = tuple(EspAlgorithm)
     variants: Variants = USUAL
     advertisements: AuthenticationAssociation | None = None
 

@@ -1,4 +1,7 @@
-"""The VCM's MN context database on disk (SQLite): secrets are in it, so only its owner reads it."""
+"""The VCM's MN context database on disk (SQLite): secrets are in it, so only its owner reads it.
+
+Of nodes that make their own key pairs (`keys = "blind"`), it has the public keys only.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from mobivpn.errors import CallerError
+from mobivpn.ipsec.keying import GivenKeys
 from mobivpn.vcm.context import ManagedPair, MobileNodeContext
 
 TABLES = """
@@ -26,7 +30,9 @@ CREATE TABLE IF NOT EXISTS managed_sa (
     direction TEXT NOT NULL,
     spi INTEGER NOT NULL,
     algorithm TEXT NOT NULL,
-    secret BLOB NOT NULL,
+    secret BLOB,
+    own_public_key BLOB,
+    peer_public_key BLOB,
     PRIMARY KEY (internal_home_address, pair, generation, direction)
 );
 """
@@ -74,7 +80,7 @@ class ContextStore:
                 ),
             )
             database.executemany(
-                "INSERT INTO managed_sa VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO managed_sa VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [row for pair in context.managed_pairs for row in _rows(node, pair)],
             )
 
@@ -88,6 +94,13 @@ class ContextStore:
 
 
 def _rows(node: str, pair: ManagedPair) -> list[tuple[object, ...]]:
+    """Return both associations: each with its key, or with the node's part of the agreement."""
+    keys = pair.keys
+    secrets: tuple[tuple[object, ...], ...]
+    if isinstance(keys, GivenKeys):
+        secrets = ((keys.inbound, None, None), (keys.outbound, None, None))
+    else:
+        secrets = 2 * ((keys.own_private_key, keys.own_public_key, keys.peer_public_key),)
     return [
         (
             node,
@@ -97,7 +110,9 @@ def _rows(node: str, pair: ManagedPair) -> list[tuple[object, ...]]:
             direction,
             int(sa.spi),
             sa.algorithm.value,
-            sa.key,
+            *secret,
         )
-        for direction, sa in (("inbound", pair.inbound), ("outbound", pair.outbound))
+        for direction, sa, secret in zip(
+            ("inbound", "outbound"), (pair.inbound, pair.outbound), secrets, strict=True
+        )
     ]

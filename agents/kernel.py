@@ -53,11 +53,14 @@ GONE = (
 MARK = "xfrm state count"
 
 AEAD = {
-    EspAlgorithm.AES128GCM16: ("rfc4106(gcm(aes))", 128),
-    EspAlgorithm.AES256GCM16: ("rfc4106(gcm(aes))", 128),
+    EspAlgorithm.AES128GCM16: "rfc4106(gcm(aes))",
+    EspAlgorithm.AES256GCM16: "rfc4106(gcm(aes))",
+    EspAlgorithm.CHACHA20POLY1305: "rfc7539esp(chacha20,poly1305)",
 }
+"""Linux's names of algorithms of combined mode; of the others, those that follow."""
+ENCRYPTION, INTEGRITY = "cbc(aes)", "hmac(sha256)"
 AUTHENTICATION = {AhAlgorithm.SHA256_128: ("hmac(sha256)", 128)}
-"""Linux's name of an algorithm, and its ICV length in bits."""
+"""Linux's name of an AH algorithm, and its ICV length in bits."""
 
 RunIp = Callable[[list[str], str], subprocess.CompletedProcess[str]]
 
@@ -202,7 +205,7 @@ def _direction(policy: SecurityPolicy) -> str:
 
 
 def _without_key(line: str) -> str:
-    return re.sub(r"((?:aead|auth-trunc) \S+) 0x\w+", r"\1 (key)", line)
+    return re.sub(r"((?:aead|enc|auth-trunc) \S+) 0x\w+", r"\1 (key)", line)
 
 
 def _selector(policy: SecurityPolicy) -> str:
@@ -268,15 +271,25 @@ def removal(entry: Entry) -> Iterator[str]:
 
 @addition.register
 def _(entry: SecurityAssociation) -> Iterator[str]:
-    name, icv_bits = AEAD[entry.algorithm]
     selector = ""
     if entry.inner_source is not None and entry.inner_destination is not None:
         selector = f" sel src {entry.inner_source} dst {entry.inner_destination}"
     yield (
         f"xfrm state add src {entry.source} dst {entry.destination} proto esp "
         f"spi {int(entry.spi):#x} reqid {entry.reqid} mode {entry.mode.value} "
-        f"replay-window {entry.anti_replay_window} flag esn{selector} "
-        f"aead {name} 0x{entry.key.hex()} {icv_bits}"
+        f"replay-window {entry.anti_replay_window} flag esn{selector} {_transform(entry)}"
+    )
+
+
+def _transform(entry: SecurityAssociation) -> str:
+    its = entry.algorithm.transform
+    icv_bits = 8 * its.icv_bytes
+    if entry.algorithm in AEAD:
+        return f"aead {AEAD[entry.algorithm]} 0x{entry.key.hex()} {icv_bits}"
+    encryption, integrity = entry.key[: its.key_bytes], entry.key[its.key_bytes :]
+    return (
+        f"auth-trunc {INTEGRITY} 0x{integrity.hex()} {icv_bits} "
+        f"enc {ENCRYPTION} 0x{encryption.hex()}"
     )
 
 

@@ -19,6 +19,7 @@ from agents.neighbour_discovery import NeighbourDiscovery
 from mobivpn.host.advertisements import VERIFIED_MARK
 from mobivpn.host.effects import AnnounceAddress
 from mobivpn.host.idleness import ReadUse
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters
 from mobivpn.host.network import DuplicateDetection
@@ -27,6 +28,7 @@ from mobivpn.host.sa_endpoint import SaEndpoint
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.signalling.endpoint import SignallingEndpoint
+from mobivpn.variants import KeyScheme
 
 
 class Links:
@@ -97,7 +99,15 @@ def main(arguments: list[str]) -> None:
         ),
         MobileNode(me.external_home_address, os.urandom),
         CorrespondentNode(os.urandom),
-        SaEndpoint(me, company, SignallingEndpoint(epoch(), [company.vcm])),
+        SaEndpoint(
+            me,
+            company,
+            SignallingEndpoint(epoch(), [company.vcm]),
+            Keyring(
+                configuration.algorithms,
+                os.urandom if configuration.variants.keys is KeyScheme.BLIND else None,
+            ),
+        ),
         configuration.pair_idle_s,
         solicits=not configuration.classic,
     )

@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
         random_bytes=os.urandom,
         lifetime_s=int(configuration.pair_lifetime_s),
         binding_keys=configuration.binding_keys,
+        keys=configuration.variants.keys,
     )
     edge = Edge(configuration, core)
     store = ContextStore(Path(configuration.database))

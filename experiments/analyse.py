@@ -20,6 +20,7 @@ from typing import Any
 from experiments.clear_text import GIVEN_AWAY
 from experiments.errors import ResultError
 from experiments.measure.handovers import Handover
+from experiments.measure.messages import named
 from experiments.measure.moves import Window
 from experiments.measure.probes import Leg, Phase
 from experiments.measure.walk import MoveResult, Walk, measure
@@ -269,6 +270,9 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
             len(moved) + walk.moves_otherwise(),
         ),
     ]
+    if not walk.can_be_direct:
+        offers = len(named(walk.messages, "SaOffer"))
+        checks.append(at_most("offers without an algorithm in common", offers, 0))
     if PacketPath.DIRECT in [path for path, _ in settled]:
         checks += _checks_of_direct_path(walk, at_full_speed)
     ratios = _gaps_over_bounds(walk.moves)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.errors import ResultError
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import Variants
 from vm import doctor as examination
 from vm import lease, packages, places, signals
@@ -76,6 +77,12 @@ def _lab_options(command: Any) -> Any:
             type=click.FloatRange(0, 1000),
             metavar="MS",
             help="Delay every agent's effects by this much.",
+        ),
+        click.option(
+            "--algorithm",
+            type=_Member(EspAlgorithm),
+            help="The only ESP algorithm that nodes offer for their direct pairs.  "
+            "[default: the scenario's, all]",
         ),
         click.option(
             "--binding-auth",

@@ -102,7 +102,7 @@ def parse(moment: str, node: str, text: str) -> Database:
 
 def _association(ends: re.Match[str], head: re.Match[str], rest: str) -> Association:
     protocol, spi, mode = head.groups()
-    algorithm, care_of = _ALGORITHM.search(rest), _CARE_OF.search(rest)
+    algorithms, care_of = _ALGORITHM.findall(rest), _CARE_OF.search(rest)
     selector = _SELECTOR.search(rest)
     windows = [int(window) for window in _WINDOW.findall(rest)]
     return Association(
@@ -111,7 +111,7 @@ def _association(ends: re.Match[str], head: re.Match[str], rest: str) -> Associa
         protocol=protocol,
         spi=spi or "",
         mode=mode,
-        algorithm=algorithm[1] if algorithm else "",
+        algorithm=", ".join(algorithms),
         window=str(max(windows)) if protocol in ("esp", "ah") and windows else "",
         care_of_address=care_of[1] if care_of else "",
         selector=_selector(*selector.groups()) if selector else "any",

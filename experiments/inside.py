@@ -42,6 +42,10 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "agent_delay_ms": scenario.agent_delay_ms,
         "binding_auth": scenario.binding_auth,
+        "algorithms": {
+            name: [algorithm.value for algorithm in scenario.algorithms_of(name)]
+            for name in sorted(ends)
+        },
         "signalling_loss_percent": scenario.signalling_loss_percent,
         "handover": scenario.handover,
         "versions": _versions(spec["revision"]),

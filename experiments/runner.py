@@ -26,6 +26,7 @@ from typing import Any
 
 from experiments import scenario as scenarios
 from experiments.scenario import Scenario
+from mobivpn.ipsec.sa import EspAlgorithm
 from vm import environment, kernel, machine, places
 from vm.clock import Clock
 from vm.errors import LabCrashed, LabError
@@ -47,6 +48,7 @@ class Options:
     clock: Clock | None = None
     seed: int | None = None
     agent_delay_ms: float | None = None
+    algorithm: EspAlgorithm | None = None
     binding_auth: str | None = None
     signalling_loss_percent: float | None = None
     runs: int | None = None
@@ -145,6 +147,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
     given = {
         "seed": options.seed,
         "agent_delay_ms": options.agent_delay_ms,
+        "algorithm": options.algorithm and options.algorithm.value,
         "binding_auth": options.binding_auth,
         "signalling_loss_percent": options.signalling_loss_percent,
         "handovers": None if options.runs is None else {"runs": options.runs},

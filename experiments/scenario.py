@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import (
     Embodiment,
     GatewayBinding,
@@ -155,16 +156,34 @@ class Handovers(_Model):
         return self
 
 
+def _each_once(algorithms: tuple[EspAlgorithm, ...]) -> tuple[EspAlgorithm, ...]:
+    if len(set(algorithms)) != len(algorithms):
+        raise ValueError("name each algorithm once")
+    return algorithms
+
+
+Algorithms = Annotated[tuple[EspAlgorithm, ...], Field(min_length=1), AfterValidator(_each_once)]
+
+
+class Offers(_Model):
+    """Which algorithms single nodes offer for their direct pairs; all, where nothing is said."""
+
+    mn1: Algorithms | None = None
+    mn2: Algorithms | None = None
+    mn3: Algorithms | None = None
+
+
 class Scenario(_Model):
     """One run.
 
-    `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449). `handover` says how nodes find their next place: the old
-    link goes first, and they ask for routers and use their care-of address at once (hard); from one
-    access network to another, the new link comes first (soft); or, hard, they wait until a router
-    advertises itself and until nobody has objected to the address (classic). A walk lasts for
-    `duration_s` and has its moves written down; the experiment `handover` draws them and ends after
-    the last.
+    `algorithm` is the only one that nodes offer for their direct pairs; `offers` says it for single
+    nodes. `binding_auth` says what authorises the bindings between the nodes: return routability,
+    or keys that come with each pair (RFC 4449). `handover` says how nodes find their next place:
+    the old link goes first, and they ask for routers and use their care-of address at once (hard);
+    from one access network to another, the new link comes first (soft); or, hard, they wait until a
+    router advertises itself and until nobody has objected to the address (classic). A walk lasts
+    for `duration_s` and has its moves written down; the experiment `handover` draws them and
+    ends after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -178,6 +197,8 @@ class Scenario(_Model):
     trigger: Trigger = Trigger.BOTH
     notice: Notice = Notice.SEPARATE
     inside_auth: InsideAuthentication = InsideAuthentication.NONE
+    algorithm: EspAlgorithm | None = None
+    offers: Offers = Offers()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
     handover: Literal["hard", "soft", "classic"] = "hard"
@@ -225,6 +246,16 @@ class Scenario(_Model):
         return self
 
     @model_validator(mode="after")
+    def _one_word_on_algorithms(self) -> "Scenario":
+        named = [name for name, algorithms in self.offers if algorithms is not None]
+        if self.algorithm is not None and named:
+            raise ValueError(
+                f"algorithm: {self.algorithm.value} for all nodes contradicts the table [offers], "
+                f"which speaks for {' and '.join(named)}; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
         at: dict[str, str] = self.start.model_dump()
         free_at: dict[str, float] = {}
@@ -251,6 +282,12 @@ class Scenario(_Model):
     def variants(self) -> Variants:
         """Which of the seed's systems this is."""
         return Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
+
+    def algorithms_of(self, node: str) -> tuple[EspAlgorithm, ...]:
+        """Return what a node offers for its direct pairs."""
+        if self.algorithm is not None:
+            return (self.algorithm,)
+        return getattr(self.offers, node) or tuple(EspAlgorithm)
 
     def is_soft(self, origin: str, target: str) -> bool:
         """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never.

@@ -57,6 +57,8 @@ def _what(record: Record) -> str:
         parts.append(f"{run['clock']} clock")
     if run.get("seed") is not None:
         parts.append(f"seed {run['seed']}")
+    if algorithm := (run.get("scenario") or {}).get("algorithm"):
+        parts.append(algorithm)
     if run.get("binding_auth") == "static":
         parts.append("bindings authorised by given keys")
     if run.get("handover") not in (None, "hard"):

@@ -269,6 +269,9 @@ class Testbed:
                     agent_delay_ms=self.scenario.agent_delay_ms,
                     binding_keys=self.scenario.binding_auth == "static",
                     classic=self.scenario.handover == "classic",
+                    algorithms=self.scenario.algorithms_of(name)
+                    if role == "mobile_node"
+                    else tuple(EspAlgorithm),
                     variants=self.scenario.variants,
                     advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
                     devices=DEVICES.get(name, {}),

@@ -38,8 +38,17 @@ class Stage:
     settles: bool
 
 
-def trigger_of(run: Mapping[str, Any]) -> str:
-    """Return what makes the gateway tell the VCM of a session in a run."""
+def have_an_algorithm_in_common(run: Mapping[str, Any], pair: Iterable[str]) -> bool:
+    """Tell whether a pair does; in a run that does not say, nodes offered all."""
+    known = run.get("algorithms", {})
+    offered = [set(known[node]) for node in pair if node in known]
+    return not offered or bool(set.intersection(*offered))
+
+
+def trigger_of(run: Mapping[str, Any], pair: Iterable[str]) -> str:
+    """Return what makes a pair's session direct: nothing does without an algorithm in common."""
+    if not have_an_algorithm_in_common(run, pair):
+        return "none"
     return str(run.get("variants", {}).get("trigger", "both"))
 
 
@@ -47,7 +56,7 @@ def is_triggered(trigger: str, began_ns: int, both_outside_ns: int) -> bool:
     """Tell whether a session becomes direct that has packets since `began_ns`, and whose ends are
     both outside since `both_outside_ns` (seed: "General")."""
     existed = began_ns < both_outside_ns
-    return {"session": existed, "initiation": not existed}.get(trigger, True)
+    return {"session": existed, "initiation": not existed, "none": False}.get(trigger, True)
 
 
 def expected_path(places: tuple[str, str], *, triggered: bool = True) -> PacketPath:

@@ -9,7 +9,8 @@ from experiments.measure.observe import MessageSighting, Observations
 from experiments.measure.timeline import Timeline
 from experiments.network_plan import NetworkPlan
 from mobivpn.errors import MalformedError
-from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.keying import GivenKeys, KeyAgreement
+from mobivpn.ipsec.sa import AssociationPlan
 from mobivpn.signalling.codec import decode
 
 UNDER_WAY_AT_MOST_NS = 2_000_000_000
@@ -206,10 +207,19 @@ def _signalling(content: bytes) -> tuple[str, dict[str, Any]]:
     details: dict[str, Any] = {"number": envelope.number}
     for part in fields(message):
         value = getattr(message, part.name)
-        if isinstance(value, SecurityAssociation):
+        if isinstance(value, AssociationPlan):
             details[f"{part.name}_spi"] = f"{int(value.spi):#010x}"
+            details["algorithm"] = value.algorithm.value
+        elif isinstance(value, GivenKeys):
+            details["secrets"] = "given"
+        elif isinstance(value, KeyAgreement):
+            # A private key that has been under way is one that the VCM has, too.
+            known = value.own_private_key is not None
+            details["secrets"] = "private key given" if known else "agreed on"
+        elif isinstance(value, bytes):
+            details[part.name] = value.hex()
         elif isinstance(value, tuple):
-            details[part.name] = [str(item) for item in value]
+            details[part.name] = [str(getattr(item, "value", item)) for item in value]
         elif value is not None:
             details[part.name] = value if isinstance(value, int) else str(value)
     return type(message).__name__, details

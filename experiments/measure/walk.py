@@ -22,6 +22,7 @@ from experiments.measure.expected import (
     Stage,
     attributed_until_ns,
     expected_places,
+    have_an_algorithm_in_common,
     places_of_run,
     silent_at_end_s,
     stages,
@@ -211,6 +212,11 @@ class Walk:
         found = expected_places(dict(zip(self.pair, start, strict=True)), made, self.pair)
         return sum(one != other for one, other in zip_longest(wanted, found))
 
+    @property
+    def can_be_direct(self) -> bool:
+        """Whether the pair offers an algorithm in common."""
+        return have_an_algorithm_in_common(self.run, self.pair)
+
     def settled(self) -> list[tuple[PacketPath, bool]]:
         """Tell for each stage that settles the expected path, and whether the last arrivals in all
         directions took it."""
@@ -353,7 +359,7 @@ def _measure_pair(
     traffic = read_traffic(results, plan, pair, seen, number=number, one_way=one_way)
     traffic_ns = traffic_span_ns(run)
     found = stages(
-        places_of_run(run, timeline, pair), timeline, pair, plan, traffic_ns, trigger_of(run)
+        places_of_run(run, timeline, pair), timeline, pair, plan, traffic_ns, trigger_of(run, pair)
     )
     windows = windows_of(traffic, timeline, pair)
     intervals = intervals_of(arrived_by_direction(traffic), messages, timeline, pair)
@@ -383,7 +389,7 @@ def _measure_pair(
         moves=moves,
         setup=direct_setup(messages, seen, pair, min(direct_begins, default=END_OF_TIME_NS)),
         transfers=(),
-        **_databases_at_end(results, run, plan, timeline, pair),
+        **_databases_at_end(results, run, plan, timeline, pair, found[-1].path),
     )
 
 
@@ -393,8 +399,12 @@ def _databases_at_end(
     plan: NetworkPlan,
     timeline: Timeline,
     pair: tuple[str, str],
+    path: PacketPath,
 ) -> dict[str, Any]:
-    """Return what of a walk is read from the kernels' databases at the end of the run."""
+    """Return what of a walk is read from the kernels' databases at the end of the run.
+
+    Nodes whose `path` there is not the direct one know nothing of each other's bindings.
+    """
     places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
     outside = {
         name: place for name, place in places_at_end.items() if place in plan.prefix_by_network
@@ -402,7 +412,8 @@ def _databases_at_end(
     silent_s = silent_at_end_s(run)
     over = silent_s >= FORGOTTEN_AFTER_S
     databases = read_databases(results.databases_path) if outside or over else ()
-    wrong = wrong_bindings(databases, outside, plan, direct=not silent_s)
+    direct = path is PacketPath.DIRECT and not silent_s
+    wrong = wrong_bindings(databases, outside, plan, direct=direct)
     return {
         "wrong_bindings": list(wrong) if outside else None,
         "associations_left": direct_associations(databases, pair, plan) if over else None,

@@ -24,6 +24,8 @@ def command(record: Record) -> str:
             words += [option, str(run[key])]
     for name, choice in (run.get("variants") or {}).items():
         words += [f"--{name.replace('_', '-')}", str(choice)]
+    if scenario.get("algorithm"):
+        words += ["--algorithm", scenario["algorithm"]]
     if run.get("agent_delay_ms"):
         words += ["--agent-delay", f"{run['agent_delay_ms']:g}"]
     return shlex.join(words)

@@ -67,6 +67,7 @@ def sentences(record: Record) -> list[Sentence]:
         *_beginning(record),
         *(Sentence(move.begin_s, _move(record, move)) for move in record.detailed_moves),
         *_switches(record),
+        *_unmatched(record),
         *_ending(record),
     ]
     return sorted(found, key=lambda sentence: (sentence.at_s is not None, sentence.at_s or 0))
@@ -160,6 +161,17 @@ def _who_took_part(record: Record, move: Move) -> str:
     return f"{part} The peer believed the new address by a {move.authorisation}."
 
 
+def _unmatched(record: Record) -> Iterator[Sentence]:
+    for event in record.events:
+        if event.event == "vcm_no_algorithm_in_common":
+            yield Sentence(
+                event.at_s,
+                "The VCM makes no pair: the two nodes have no algorithm in common (one offers "
+                f"{', '.join(event.details['first_proposes'])}, the other "
+                f"{', '.join(event.details['second_proposes'])}). Traffic stays on the gateway.",
+            )
+
+
 def _switches(record: Record) -> Iterator[Sentence]:
     """Tell the set-up and the first direct packet of every switch to the direct path."""
     following: Sequence[Phase | None] = [*record.phases[1:], None]
@@ -193,6 +205,8 @@ def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
     setup, bound = record.value("direct_setup_ms"), record.value("direct_setup_lower_bound_ms")
     during = [m for m in record.messages if phase.begin_s <= m.sent_s <= phase.end_s]
     text = "The VCM offers a fresh pair of security associations"
+    algorithms = sorted({m.details["algorithm"] for m in during if "algorithm" in m.details})
+    text += f" with {', '.join(algorithms)}" if algorithms else ""
     offers = _numerals(during, "SaOffer")
     text += f" to both nodes ({offers})." if "," in offers else f" ({offers})."
     if accepts := _numerals(during, "SaAccept"):

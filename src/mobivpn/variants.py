@@ -43,6 +43,12 @@ class KeyScheme(Enum):
 
     SEPARATE = "separate"
     """The VCM draws a key for each direction."""
+    SHARED = "shared"
+    """The VCM draws one key for both directions."""
+    ASYMMETRIC = "asymmetric"
+    """The VCM makes a key pair for each node; the nodes derive a key for each direction."""
+    BLIND = "blind"
+    """Each node makes its key pair itself; the VCM passes on public keys and cannot read along."""
 
 
 class Trigger(Enum):

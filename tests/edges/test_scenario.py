@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.scenario import SCENARIOS, ScenarioError, load
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import USUAL, Variants, VcmAssociation
 from vm import places
 
@@ -52,6 +53,17 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
             ("[[move]]", '[traffic]\nbetween = ["mn1", "mn1"]\n[[move]]'),
             "traffic: between: name two different nodes",
         ),
+        (("summary", 'algorithm = "des"\nsummary'), "algorithm: .*'aes256gcm16'"),
+        (
+            ("[[move]]", '[offers]\nmn4 = ["aes256gcm16"]\n[[move]]'),
+            "offers.mn4: .*allowed here: mn1, mn2, mn3",
+        ),
+        (("[[move]]", "[offers]\nmn1 = []\n[[move]]"), "offers.mn1: .*at least 1"),
+        (
+            ("[[move]]", '[offers]\nmn1 = ["aes256gcm16", "aes256gcm16"]\n[[move]]'),
+            "offers.mn1: name each algorithm once",
+        ),
+        (("[[move]]", '[offers]\nmn1 = ["des"]\n[[move]]'), "offers.mn1 1: .*'aes256gcm16'"),
         (("summary", 'handover = "lazy"\nsummary'), "handover: .*'hard'.*'classic'"),
         (("duration_s = 10", "duration_s = = 10"), r"line 4"),
         (("duration_s = 10\n", ""), "duration_s: needed in an experiment 'walk'"),
@@ -92,6 +104,23 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
     with pytest.raises(ScenarioError, match=rf"mine\.toml: .*{told}") as error:
         load(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_what_nodes_offer_is_said_for_all_or_for_single_ones(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'{GOOD}\n[offers]\nmn2 = ["aes256-sha256", "aes128gcm16"]\n')
+    scenario = load(str(path))
+    assert scenario.algorithms_of("mn1") == tuple(EspAlgorithm)
+    assert scenario.algorithms_of("mn2") == (EspAlgorithm.AES256_SHA256, EspAlgorithm.AES128GCM16)
+    told = (
+        r"algorithm: chacha20poly1305 for all nodes contradicts the table \[offers\], which "
+        "speaks for mn2; leave one of them out"
+    )
+    with pytest.raises(ScenarioError, match=told):
+        load(str(path), {"algorithm": "chacha20poly1305"})
+    path.write_text(GOOD)
+    one = load(str(path), {"algorithm": "chacha20poly1305"})
+    assert one.algorithms_of("mn3") == (EspAlgorithm.CHACHA20POLY1305,)
 
 
 def test_a_node_does_not_move_again_within_its_own_overlap(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The walk as a user runs it: figure 2 between real kernels, and the figures that it must reach."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,7 @@ CLASSIC = asked("walk", "--handover", "classic")
 AGAIN = asked("walk", again=1)
 TCP = asked("walk-tcp")
 BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg")
+BLIND = asked("walk", "--keys", "blind", "--algorithm", "aes256-sha256")
 
 
 @pytest.mark.runs(WALK)
@@ -175,6 +177,21 @@ def test_everybody_gets_the_same_figures(runs: Sequence[Run]):
         # Of the machine and the checkout, not of the network.
         del summary["wall_seconds"], summary["versions"]
     assert differing(*summaries) == []
+
+
+@pytest.mark.runs(BLIND)
+def test_keys_of_the_nodes_own_are_told_to_nobody_and_open_every_packet(runs: Sequence[Run]):
+    (run,) = runs
+    assert run.failed == []
+    offers = [
+        json.loads(row["details"])
+        for row in ResultSet(run.folder).load_table("messages")
+        if row["name"] == "SaOffer"
+    ]
+    assert {(offer["algorithm"], offer["secrets"]) for offer in offers} == {
+        ("aes256-sha256", "agreed on")
+    }
+    assert set(clear_text_by_tshark(run.folder).values()) == {0}
 
 
 @pytest.mark.runs(TCP)

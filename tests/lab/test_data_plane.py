@@ -11,21 +11,39 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
+from agents.key_log import KeyLog
+from experiments.dissect import ETHERNET_BYTES, Dissector, Fragment, Icmpv6
+from experiments.esp_keys import read_esp_sa
+from experiments.pcapng import read_frames
 from mobivpn.host.associations import FIRST_PAIR_REQID
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.movement import Detached, Inside, Outside
+from mobivpn.host.mtu import (
+    HOME_ADDRESS_OPTION,
+    IPV6_HEADER,
+    ROUTING_HEADER_TYPE_2,
+    esp_overhead,
+)
 from mobivpn.host.node_databases import Bindings, DirectPair
 from mobivpn.ipsec.databases import Databases
-from mobivpn.ipsec.minting import mint_pair
+from mobivpn.ipsec.minting import plan_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
-from mobivpn.variants import VcmPlace
+from mobivpn.signalling.messages import SaOffer
+from mobivpn.variants import KeyScheme, VcmPlace
+from mobivpn.vcm.secrets import make_secrets
 from tests.support.company import COMPANY, MN1, MN2
 from tests.support.plain_network import CARE_OF, HA, HOSTS, SG, Plain, in_host, ip, outside, ping
 
 pytestmark = pytest.mark.lab
+
+ICMPV6_HEADER = 8
+ECHO = (128, 129)
+"""ICMPv6's types of a request and its reply."""
 
 
 @pytest.fixture
@@ -96,6 +114,27 @@ class Watch:
         ]
 
 
+class Capture:
+    """Whole frames on mn1's access network, as the testbed captures them."""
+
+    def __init__(self, path: Path) -> None:
+        self._command = [
+            *("ip", "netns", "exec", "inet", "dumpcap", "-q", "-i", "to1"),
+            *("-f", "ip6 and not icmp6", "-w", str(path)),
+        ]
+
+    def __enter__(self) -> None:
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        while "File:" not in (line := self._process.stderr.readline()):
+            assert line, "dumpcap ended before it began"
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["sleep", "2"], check=True)
+        self._process.terminate()
+        self._process.communicate()
+
+
 def dropped() -> list[str]:
     """What XFRM counted as an error anywhere, for the reader of a failure."""
     return [
@@ -161,23 +200,37 @@ def test_two_nodes_outside_talk_by_the_hairpin_and_the_lan_side_sees_it(plain: P
     assert int(after) - int(before) >= 2
 
 
-def direct(plain: Plain, *, optimised: bool) -> dict[str, DirectPair]:
+def direct(
+    plain: Plain,
+    *,
+    optimised: bool,
+    algorithm: EspAlgorithm = EspAlgorithm.AES128GCM16,
+    scheme: KeyScheme = KeyScheme.SEPARATE,
+) -> dict[str, DirectPair]:
     """Give both nodes a direct pair; return each one's end of it."""
-    pair = mint_pair(
-        "pair",
+    plan = plan_pair(
+        "pair1.1",
         FIRST_PAIR_REQID,
         MN1.external_home_address,
         MN2.external_home_address,
         Mode.TUNNEL,
-        EspAlgorithm.AES128GCM16,
+        algorithm,
         os.urandom,
         inner=(host(MN1.internal_home_address), host(MN2.internal_home_address)),
     )
+    own_keys = os.urandom if scheme is KeyScheme.BLIND else None
+    keyrings = Keyring([algorithm], own_keys), Keyring([algorithm], own_keys)
+    proposals = keyrings[0].proposal(0.0), keyrings[1].proposal(0.0)
+    secrets = make_secrets(scheme, algorithm, proposals, os.urandom)
     ends: dict[str, DirectPair] = {}
-    for me, peer, sending, receiving in (
-        (MN1, MN2, pair.forward, pair.backward),
-        (MN2, MN1, pair.backward, pair.forward),
+    for me, peer, sends, receives, keyring, keys in (
+        (MN1, MN2, plan.forward, plan.backward, keyrings[0], secrets[0]),
+        (MN2, MN1, plan.backward, plan.forward, keyrings[1], secrets[1]),
     ):
+        homes = peer.internal_home_address, peer.external_home_address
+        receiving, sending = keyring.associations(
+            SaOffer(1, 1, *homes, receives, sends, keys, 3600)
+        )
         bindings = Bindings(optimised=frozenset({SG}))
         if optimised:
             home = peer.external_home_address
@@ -235,6 +288,53 @@ def test_unprotected_data_of_the_gateway_goes_to_the_care_of_address(plain: Plai
     ends = {(s, d) for s, d, _ in watch.packets()}
     assert (str(SG), str(CARE_OF["mn1"])) in ends
     assert (str(HA), str(CARE_OF["mn1"])) not in ends
+
+
+def echoes_by_tshark(capture: Path, configuration: Path) -> list[str]:
+    """Return the types of the echo requests and replies that tshark finds with its keys."""
+    command = ["tshark", "-n", "-r", str(capture), "-o", "esp.enable_encryption_decode:TRUE"]
+    command += ["-Y", "icmpv6.type in {128, 129}", "-T", "fields", "-e", "icmpv6.type"]
+    environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(configuration)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "algorithm"),
+    [
+        (KeyScheme.SEPARATE, EspAlgorithm.AES128GCM16),
+        (KeyScheme.SHARED, EspAlgorithm.AES256GCM16),
+        (KeyScheme.ASYMMETRIC, EspAlgorithm.CHACHA20POLY1305),
+        (KeyScheme.BLIND, EspAlgorithm.AES128_SHA256),
+        (KeyScheme.SHARED, EspAlgorithm.AES256_SHA256),
+    ],
+)
+def test_every_scheme_and_algorithm_carries_traffic_that_the_key_log_opens(
+    plain: Plain, tmp_path: Path, scheme: KeyScheme, algorithm: EspAlgorithm
+):
+    plain.key_log = KeyLog(tmp_path / "esp_sa")
+    plain.leave(bound=True)
+    direct(plain, optimised=True, algorithm=algorithm, scheme=scheme)
+    # Odd, so that every algorithm pads as much as it ever does.
+    size = 1279
+    payload = size - IPV6_HEADER - ICMPV6_HEADER
+    with Capture(tmp_path / "wire.pcapng"):
+        assert ping("mn1", MN1.internal_home_address, MN2.internal_home_address, payload), dropped()
+    dissector = Dissector(read_esp_sa(tmp_path / "esp_sa"))
+    layers_by_frame = {
+        frame.data: dissector.layers(frame.data) for frame in read_frames(tmp_path / "wire.pcapng")
+    }
+    layers = [layer for found in layers_by_frame.values() for layer in found]
+    kinds = [layer.type for layer in layers if isinstance(layer, Icmpv6)]
+    assert [kind for kind in kinds if kind in ECHO] == list(ECHO)
+    assert not any(isinstance(layer, Fragment) for layer in layers)
+    assert dissector.unopened == 0
+    extensions = ROUTING_HEADER_TYPE_2 + HOME_ADDRESS_OPTION
+    added = IPV6_HEADER + extensions + esp_overhead(algorithm)
+    assert max(map(len, layers_by_frame)) == ETHERNET_BYTES + size + added
+    if algorithm is not EspAlgorithm.CHACHA20POLY1305:
+        # Which tshark 4.0 does not know in ESP.
+        assert echoes_by_tshark(tmp_path / "wire.pcapng", tmp_path) == ["128", "129"]
 
 
 @pytest.mark.parametrize("away", [True, False])

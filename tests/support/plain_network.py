@@ -106,11 +106,12 @@ class Plain:
         self.home_agent = HomeAgentDatabases(company, given, "eth0")
         self.router = RouterDatabases(company, given, "lan", "tosg")
         self.manager = ManagerDatabases(company, given)
+        self.key_log = KeyLog(None)
         self._held: dict[str, Databases] = dict.fromkeys(HOSTS, ())
 
     def put(self, name: str, wanted: Databases) -> None:
         """Bring one host's kernel to the wanted databases."""
-        Kernel(KeyLog(None), run=partial(self._run, name)).apply(
+        Kernel(self.key_log, run=partial(self._run, name)).apply(
             difference(self._held[name], wanted)
         )
         self._held[name] = wanted
@@ -149,11 +150,11 @@ def outside(name: str) -> Outside:
     return Outside("eth0", IPv6Address("fe80::1"), CARE_OF[name])
 
 
-def ping(name: str, source: IPv6Address, destination: IPv6Address) -> bool:
+def ping(name: str, source: IPv6Address, destination: IPv6Address, payload_bytes: int = 56) -> bool:
     done = subprocess.run(
         [
-            *("ip", "netns", "exec", name, "ping", "-c", "1", "-W", "1"),
-            *("-I", str(source), str(destination)),
+            *("ip", "netns", "exec", name, "ping", "-c", "1", "-W", "1", "-M", "do"),
+            *("-s", str(payload_bytes), "-I", str(source), str(destination)),
         ],
         capture_output=True,
         check=False,

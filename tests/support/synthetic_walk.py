@@ -26,6 +26,7 @@ from mobivpn.signalling.messages import (
     SessionDetected,
 )
 from tests.support.company import DifferentBytes
+from tests.support.offers import given, planned
 from tests.support.packets import (
     Association,
     Content,
@@ -278,7 +279,7 @@ class SyntheticWalk:
     def _signalling(self) -> None:
         """202 is decided at 2020.0, when the first packet is at s-sg and both bindings stand."""
         pair = mint_pair(
-            "pair",
+            "pair1.1",
             1000,
             IPv6Address(HOME["mn1"]),
             IPv6Address(HOME["mn2"]),
@@ -288,8 +289,9 @@ class SyntheticWalk:
         )
         mn1, mn2 = (IPv6Address(INNER[name]) for name in ("mn1", "mn2"))
         one, two = (IPv6Address(HOME[name]) for name in ("mn1", "mn2"))
-        to_mn1 = SaOffer(1, 1, mn2, two, pair.backward, pair.forward, 3600)
-        to_mn2 = SaOffer(1, 1, mn1, one, pair.forward, pair.backward, 3600)
+        plan, (first, second) = planned(pair), given(pair)
+        to_mn1 = SaOffer(1, 1, mn2, two, plan.backward, plan.forward, first, 3600)
+        to_mn2 = SaOffer(1, 1, mn1, one, plan.forward, plan.backward, second, 3600)
         self.message("sg", "vcm", 2020.0, 0.6, 1, SessionDetected(mn1, mn2))
         self.message("vcm", "sg", 2020.6, 0.6, 1, Acknowledge())
         self.message("vcm", "mn1", 2020.6, 20.6, 1, to_mn1)

@@ -158,9 +158,8 @@ class MobileNodeHost:
 
     def _attached_outside(self, place: Outside, now: float) -> list[Effect]:
         carried: list[Effect] = [*self._settle()]
-        if not self._away:
-            self._away = True
-            carried += self._from_endpoint(self._endpoint.went_outside(now), now)
+        leaving, self._away = not self._away, True
+        if leaving:
             # Not true any more, should it still be under way.
             carried += self._carry_on(
                 self._mobility.forget(
@@ -179,6 +178,9 @@ class MobileNodeHost:
             (self._company.security_gateway, PROTECTED),
         ):
             carried += self._carry_on(self._mobility.register(peer, authorisation, now), now)
+        if leaving:
+            # Right behind the binding update to sg, which lets it through.
+            carried += self._from_endpoint(self._endpoint.went_outside(now), now)
         return carried
 
     def _came_home(self, place: Inside, now: float) -> list[Effect]:

@@ -1,24 +1,32 @@
 """The MTU of internal addresses: small enough that no change of path can ever stall a transfer.
 
-The longest header stack that an inner packet meets (issue of every path):
-direct, RFC 6275 section 6.4 and 6.3 around ESP in tunnel mode.
+It is that of the longest header stack which an inner packet meets on any path, whatever algorithm a
+direct pair has. The associations that stand before have AES-GCM.
 """
+
+from mobivpn.ipsec.sa import EspAlgorithm
 
 IPV6_HEADER = 40
 ROUTING_HEADER_TYPE_2 = 24
 HOME_ADDRESS_OPTION = 24
 ESP_HEADER = 8
-GCM_IV = 8
-GCM_ICV = 16
-ESP_TRAILER = 5
-"""Pad length, next header, and the padding that aligns them to 4 bytes."""
+ESP_TRAILER = 2
+"""Pad length and next header; what pads them comes on top."""
 
-ESP_OVERHEAD = ESP_HEADER + GCM_IV + GCM_ICV + ESP_TRAILER
+
+def esp_overhead(algorithm: EspAlgorithm) -> int:
+    """Return the most that ESP adds (bytes), its header and padding included."""
+    its = algorithm.transform
+    return ESP_HEADER + its.iv_bytes + ESP_TRAILER + its.block_bytes - 1 + its.icv_bytes
+
+
+ESP_OVERHEAD = esp_overhead(EspAlgorithm.AES256GCM16)
+DIRECT_OVERHEAD = max(esp_overhead(algorithm) for algorithm in EspAlgorithm)
 
 PATH_OVERHEAD = {
     "via_gateway": IPV6_HEADER + HOME_ADDRESS_OPTION + ESP_OVERHEAD,
-    "via_home_agents": 2 * IPV6_HEADER + ESP_OVERHEAD,
-    "direct": IPV6_HEADER + ROUTING_HEADER_TYPE_2 + HOME_ADDRESS_OPTION + ESP_OVERHEAD,
+    "via_home_agents": 2 * IPV6_HEADER + DIRECT_OVERHEAD,
+    "direct": IPV6_HEADER + ROUTING_HEADER_TYPE_2 + HOME_ADDRESS_OPTION + DIRECT_OVERHEAD,
     "signalling": IPV6_HEADER + HOME_ADDRESS_OPTION + 2 * ESP_OVERHEAD,
 }
 """Bytes that each path adds to an inner packet, nested ESP of the signalling included."""

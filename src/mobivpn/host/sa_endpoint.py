@@ -13,8 +13,9 @@ from enum import Enum
 from ipaddress import IPv6Address
 
 from mobivpn.clock import Timers, earliest
-from mobivpn.errors import IllegalTransition
+from mobivpn.errors import IllegalTransition, PeerError
 from mobivpn.host.effects import Record
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.node_databases import DirectPair
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.sa import SecurityAssociation
@@ -29,6 +30,7 @@ from mobivpn.signalling.messages import (
     Release,
     SaAccept,
     SaOffer,
+    SaProposal,
     SaRefuse,
     SessionIdle,
     Withdraw,
@@ -121,6 +123,8 @@ Effect = SendSignal | Settle | PairSwitched | PairEnded | Record
 @dataclass(slots=True)
 class _Generation:
     offer: SaOffer
+    inbound: SecurityAssociation
+    outbound: SecurityAssociation
     phase: Phase = Phase.OFFERED
     waiting: dict[Input, Ticket] = field(default_factory=dict[Input, Ticket])
     """Requests that are answered when the kernel has obeyed, or when something else comes."""
@@ -154,20 +158,28 @@ class _Pair:
         for number in sorted(self.generations, reverse=True):
             generation = self.generations[number]
             if generation.phase in ENCRYPTING:
-                return generation.offer.outbound
+                return generation.outbound
         return None
 
 
 class SaEndpoint:
     """All direct pairs of one node.
 
-    With one peer there may be two at a time: one that is drained, and its successor.
+    With one peer there may be two at a time: one that is drained, and its successor. `keyring` is
+    what the node brings along to them.
     """
 
-    def __init__(self, me: NodeIdentity, company: Company, signalling: SignallingEndpoint) -> None:
+    def __init__(
+        self,
+        me: NodeIdentity,
+        company: Company,
+        signalling: SignallingEndpoint,
+        keyring: Keyring | None = None,
+    ) -> None:
         self._me = me
         self._company = company
         self._signalling = signalling
+        self._keyring = keyring or Keyring()
         self._pairs: dict[int, _Pair] = {}
         self._expiry = Timers[int]()
         self._grace = Timers[tuple[int, int]]()
@@ -180,8 +192,9 @@ class SaEndpoint:
 
     @property
     def deadline(self) -> float | None:
-        """When a pair expires, has drained, or a report has to be sent again (s)."""
-        return earliest((self._expiry.deadline, self._grace.deadline, self._signalling.deadline))
+        """When a pair expires, has drained, a key or a message that was sent is due (s)."""
+        parts = (self._expiry, self._grace, self._signalling, self._keyring)
+        return earliest(part.deadline for part in parts)
 
     @property
     def pairs(self) -> tuple[DirectPair, ...]:
@@ -193,7 +206,7 @@ class SaEndpoint:
                     sa
                     for pair in self._with(peer)
                     for generation in pair.generations.values()
-                    for sa in (generation.offer.inbound, generation.offer.outbound)
+                    for sa in (generation.inbound, generation.outbound)
                 ),
                 self._encrypting(peer),
             )
@@ -210,14 +223,17 @@ class SaEndpoint:
         )
 
     def went_outside(self, now: float) -> list[Effect]:
-        """The node has left: offers are welcome.
+        """The node has left, and sg hears of it: offers are welcome, and the VCM is told of what.
 
         Should it have been home for so short a time that the gateway has missed it, the VCM takes
         the pairs of its last absence for good: tell.
         """
         self._outside = True
         dropped, self._dropped_inside = self._dropped_inside, []
-        return [e for number in dropped for e in self._request(PairDropped(number, "inside"), now)]
+        return [
+            *self._request(self._keyring.proposal(now), now),
+            *(e for number in dropped for e in self._request(PairDropped(number, "inside"), now)),
+        ]
 
     def came_inside(self) -> list[Effect]:
         """The node is home: its pairs are over, and the VCM hears of it from the gateway."""
@@ -256,7 +272,7 @@ class SaEndpoint:
             case Input.INSTALLED:
                 return self._installed(pair, step, refused)
             case _:
-                return self._switched(pair, step, refused)
+                return self._switched(pair, step, refused, now)
 
     def pair_idle(self, peer: IPv6Address, idle_s: float, now: float) -> list[Effect]:
         """The SAs with a peer (internal home address) have carried nothing for `idle_s`."""
@@ -276,6 +292,7 @@ class SaEndpoint:
     def timer_expired(self, now: float) -> list[Effect]:
         """Pairs that nobody has renewed end; what has drained goes; reports are sent again."""
         effects = _sent(self._signalling.timer_expired(now))
+        self._keyring.timer_expired(now)
         for number in self._expiry.pop_due(now):
             effects += self._expire(self._pairs[number], now)
         for number, generation in self._grace.pop_due(now):
@@ -312,11 +329,17 @@ class SaEndpoint:
         if offer.pair in self._over or any(p.number > offer.pair for p in self._with(peer)):
             return self._refuse(ticket, offer, "overtaken by a newer one")
         pair = self._pairs.get(offer.pair)
+        if pair is not None and (
+            pair.peer != peer or pair.ending or offer.generation <= pair.newest
+        ):
+            return self._refuse(ticket, offer, "overtaken by a newer one")
+        try:
+            inbound, outbound = self._keyring.associations(offer)
+        except PeerError as error:
+            return self._refuse(ticket, offer, error.reason)
         if pair is None:
             pair = self._pairs[offer.pair] = _Pair(offer.pair, peer)
-        elif pair.peer != peer or pair.ending or offer.generation <= pair.newest:
-            return self._refuse(ticket, offer, "overtaken by a newer one")
-        step = pair.generations[offer.generation] = _Generation(offer)
+        step = pair.generations[offer.generation] = _Generation(offer, inbound, outbound)
         step.waiting[Input.INSTALLED] = ticket
         ready = self._early.pop((offer.pair, offer.generation), None)
         if ready is not None:
@@ -369,8 +392,13 @@ class SaEndpoint:
         step.waiting[Input.SWITCHED] = ticket
         return [Settle(_token(Input.SWITCHED, number, generation))]
 
-    def _switched(self, pair: _Pair, step: _Generation, refused: str | None) -> list[Effect]:
-        """Say that traffic leaves by the direct pair; refused, it leaves by the gateway again."""
+    def _switched(
+        self, pair: _Pair, step: _Generation, refused: str | None, now: float
+    ) -> list[Effect]:
+        """Say that traffic leaves by the direct pair; refused, it leaves by the gateway again.
+
+        A key pair has been used up by now: the next generation's is proposed long before its turn.
+        """
         ticket = step.waiting.pop(Input.SWITCHED, None)
         step.move(Input.SWITCHED if refused is None else Input.REFUSED)
         if refused is not None:
@@ -378,10 +406,12 @@ class SaEndpoint:
         if step.phase is not Phase.PROTECTED:
             return []
         keys = step.offer.binding_keys
+        used_up = self._keyring.is_used_up(step.offer)
         return [
             Record("outbound_switched", None, _details(pair)),
             *self._answer(ticket, Acknowledge()),
             PairSwitched(pair.peer, None if keys is None else keys.outbound),
+            *(self._request(self._keyring.proposal(now), now) if used_up else ()),
         ]
 
     def _withdraw(self, number: int, reason: str, ticket: Ticket) -> list[Effect]:
@@ -453,7 +483,7 @@ class SaEndpoint:
         found = (pair.encrypting() for pair in self._with(peer))
         return next((sa for sa in found if sa is not None), None)
 
-    def _request(self, message: SessionIdle | PairDropped, now: float) -> list[Effect]:
+    def _request(self, message: SaProposal | SessionIdle | PairDropped, now: float) -> list[Effect]:
         return _sent(self._signalling.request(self._company.vcm, message, now))
 
     def _refuse(self, ticket: Ticket | None, offer: SaOffer, reason: str) -> list[Effect]:

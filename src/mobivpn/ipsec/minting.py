@@ -1,14 +1,29 @@
-"""Fresh pairs of security associations: the VCM's secrets (seed 206, 210), a testbed's keys."""
+"""Fresh pairs of security associations: the VCM's (seed 206, 210), and a testbed's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from mobivpn.ipsec.sa import LOWEST_SPI, EspAlgorithm, Mode, SecurityAssociation, Spi
+from mobivpn.ipsec.sa import (
+    LOWEST_SPI,
+    AssociationPlan,
+    EspAlgorithm,
+    Mode,
+    SecurityAssociation,
+    Spi,
+)
 from mobivpn.ipsec.selector import host
 
 RandomBytes = Callable[[int], bytes]
 """Returns that many bytes of cryptographic randomness; the edge passes `os.urandom`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairPlan:
+    """A pair between `first` and `second` without its secrets."""
+
+    forward: AssociationPlan
+    backward: AssociationPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +41,7 @@ def mint_spi(random_bytes: RandomBytes) -> Spi:
     return Spi(value)
 
 
-def mint_pair(
+def plan_pair(
     name: str,
     reqid: int,
     first: IPv6Address,
@@ -35,8 +50,8 @@ def mint_pair(
     algorithm: EspAlgorithm,
     random_bytes: RandomBytes,
     inner: tuple[IPv6Network, IPv6Network] | None = None,
-) -> SaPair:
-    """Return fresh associations `name`/forward (first to second) and `name`/backward.
+) -> PairPlan:
+    """Return plans of `name`/forward (first to second) and `name`/backward, with fresh SPIs.
 
     `inner` is (first's, second's) inner prefix: the selector of the SAs themselves. In transport
     mode it is the ends, whatever is asked: an SA's policy does not look at who uses it, and its
@@ -50,8 +65,8 @@ def mint_pair(
         source: IPv6Address,
         destination: IPv6Address,
         inner_prefixes: tuple[IPv6Network, IPv6Network] | None,
-    ) -> SecurityAssociation:
-        return SecurityAssociation(
+    ) -> AssociationPlan:
+        return AssociationPlan(
             name=f"{name}/{direction}",
             reqid=reqid,
             spi=mint_spi(random_bytes),
@@ -59,12 +74,29 @@ def mint_pair(
             destination=destination,
             mode=mode,
             algorithm=algorithm,
-            key=random_bytes(algorithm.key_bytes),
             inner_source=inner_prefixes[0] if inner_prefixes else None,
             inner_destination=inner_prefixes[1] if inner_prefixes else None,
         )
 
-    return SaPair(
+    return PairPlan(
         forward=one("forward", first, second, inner),
         backward=one("backward", second, first, (inner[1], inner[0]) if inner else None),
+    )
+
+
+def mint_pair(
+    name: str,
+    reqid: int,
+    first: IPv6Address,
+    second: IPv6Address,
+    mode: Mode,
+    algorithm: EspAlgorithm,
+    random_bytes: RandomBytes,
+    inner: tuple[IPv6Network, IPv6Network] | None = None,
+) -> SaPair:
+    """Return a planned pair with a key for each direction."""
+    plan = plan_pair(name, reqid, first, second, mode, algorithm, random_bytes, inner)
+    return SaPair(
+        forward=plan.forward.keyed(random_bytes(algorithm.key_bytes)),
+        backward=plan.backward.keyed(random_bytes(algorithm.key_bytes)),
     )

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 
 from mobivpn.errors import CallerError, MalformedError
-from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation, Spi
+from mobivpn.ipsec.keying import GivenKeys, KeyAgreement, PairKeys
+from mobivpn.ipsec.sa import AssociationPlan, EspAlgorithm, Mode, Spi, Transform
 from mobivpn.signalling.messages import (
     Answer,
     BindingKeys,
@@ -27,15 +28,14 @@ MAX_DATAGRAM_BYTES = 1232
 """A UDP payload in an IPv6 packet of the minimum MTU (RFC 8200 section 5): never fragmented."""
 
 MODULE = "mobivpn"
-ENCR_AES_GCM_16: Literal[20] = 20
-"""RFC 9061 names algorithms by their IKEv2 numbers; the key's length tells AES-128 and AES-256."""
-
 T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """RFC 7951: numbers beyond 2^53 would not be numbers."""
 
 
-class _Wire(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
+class _Wire(
+    msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True
+):
     pass
 
 
@@ -50,12 +50,28 @@ class _TrafficSelector(_Wire, frozen=True):
 
 
 class _Encryption(_Wire, frozen=True):
-    encryption_algorithm: Literal[20]
-    key: str
+    """RFC 9061 names algorithms by their IKEv2 numbers; lengths are bits."""
+
+    algorithm_type: int
+    key_length: int
+
+
+class _EspAlgorithms(_Wire, frozen=True):
+    """RFC 9061 `esp-algorithms`; no integrity where the encryption has its own."""
+
+    encryption: _Encryption
+    integrity: int | None = None
+
+
+class _Key(_Wire, frozen=True):
+    """Base64 (RFC 7951 section 6.6): in RFC 9061's hex-string the longest offer would not fit."""
+
+    key: bytes
 
 
 class _EspSa(_Wire, frozen=True):
-    encryption: _Encryption
+    encryption: _Key
+    integrity: _Key | None = None
 
 
 class _Tunnel(_Wire, frozen=True):
@@ -64,11 +80,12 @@ class _Tunnel(_Wire, frozen=True):
 
 
 class _SadEntry(_Wire, frozen=True):
-    """RFC 9061 `sad-entry`: what is an SA's own."""
+    """RFC 9061 `sad-entry`: what is an SA's own; of its name, what pair and generation leave."""
 
     name: str
     spi: int
-    esp_sa: _EspSa
+    esp_sa: _EspSa | None = None
+    """Without it, both ends derive its keys."""
 
 
 class _BindingKeys(_Wire, frozen=True):
@@ -76,6 +93,14 @@ class _BindingKeys(_Wire, frozen=True):
 
     inbound: bytes
     outbound: bytes
+
+
+class _KeyAgreement(_Wire, frozen=True):
+    """Beside RFC 9061 too, which knows only keys that the controller gives."""
+
+    own_public_key: bytes
+    peer_public_key: bytes
+    own_private_key: bytes | None = None
 
 
 class _SaOffer(_Wire, frozen=True):
@@ -90,10 +115,12 @@ class _SaOffer(_Wire, frozen=True):
     ext_seq_num: Literal[True]
     anti_replay_window_size: int
     mode: Mode
+    esp_algorithms: _EspAlgorithms
     tunnel: _Tunnel
     inbound: _SadEntry
     outbound: _SadEntry
     traffic_selector: _TrafficSelector | None = None
+    key_agreement: _KeyAgreement | None = None
     binding_keys: _BindingKeys | None = None
 
 
@@ -196,7 +223,9 @@ def _decode_hook(kind: type, value: object) -> object:
 
 
 def _offer_to_wire(offer: SaOffer) -> _SaOffer:
-    sa = offer.outbound
+    sa, keys = offer.outbound, offer.keys
+    given = (keys.inbound, keys.outbound) if isinstance(keys, GivenKeys) else (None, None)
+    transform = sa.algorithm.transform
     return _SaOffer(
         pair=offer.pair,
         generation=offer.generation,
@@ -207,13 +236,19 @@ def _offer_to_wire(offer: SaOffer) -> _SaOffer:
         ext_seq_num=True,
         anti_replay_window_size=sa.anti_replay_window,
         mode=sa.mode,
+        esp_algorithms=_esp_algorithms(transform),
         tunnel=_Tunnel(sa.source, sa.destination),
-        inbound=_sad_entry(offer.inbound),
-        outbound=_sad_entry(sa),
+        inbound=_sad_entry(offer, offer.inbound, given[0]),
+        outbound=_sad_entry(offer, sa, given[1]),
         traffic_selector=(
             None
             if sa.inner_source is None or sa.inner_destination is None
             else _TrafficSelector(sa.inner_source, sa.inner_destination)
+        ),
+        key_agreement=(
+            _KeyAgreement(keys.own_public_key, keys.peer_public_key, keys.own_private_key)
+            if isinstance(keys, KeyAgreement)
+            else None
         ),
         binding_keys=(
             None
@@ -233,15 +268,15 @@ def _offer_from_wire(wire: _SaOffer) -> SaOffer:
             peer_external_home_address=wire.peer_external_home_address,
             inbound=replace(
                 outbound,
-                name=wire.inbound.name,
+                name=_prefix(wire) + wire.inbound.name,
                 spi=Spi(wire.inbound.spi),
                 source=outbound.destination,
                 destination=outbound.source,
-                key=_key(wire.inbound),
                 inner_source=outbound.inner_destination,
                 inner_destination=outbound.inner_source,
             ),
             outbound=outbound,
+            keys=_keys(wire),
             lifetime_s=wire.lifetime_s,
             binding_keys=(
                 None
@@ -253,31 +288,70 @@ def _offer_from_wire(wire: _SaOffer) -> SaOffer:
         raise MalformedError("bad-association", str(error)) from error
 
 
-def _sad_entry(sa: SecurityAssociation) -> _SadEntry:
-    return _SadEntry(sa.name, int(sa.spi), _EspSa(_Encryption(ENCR_AES_GCM_16, sa.key.hex(":"))))
+def _esp_algorithms(transform: Transform) -> _EspAlgorithms:
+    return _EspAlgorithms(
+        _Encryption(transform.encryption, 8 * transform.key_bytes), transform.integrity or None
+    )
 
 
-def _outbound(wire: _SaOffer) -> SecurityAssociation:
-    key = _key(wire.outbound)
-    algorithm = {a.key_bytes: a for a in EspAlgorithm}.get(len(key))
+_ALGORITHMS = {_esp_algorithms(algorithm.transform): algorithm for algorithm in EspAlgorithm}
+
+
+def _outbound(wire: _SaOffer) -> AssociationPlan:
+    algorithm = _ALGORITHMS.get(wire.esp_algorithms)
     if algorithm is None:
-        raise CallerError(f"no algorithm has {len(key)} bytes of keying material")
+        raise CallerError("no such algorithm")
     selector = wire.traffic_selector
-    return SecurityAssociation(
-        name=wire.outbound.name,
+    return AssociationPlan(
+        name=_prefix(wire) + wire.outbound.name,
         reqid=wire.reqid,
         spi=Spi(wire.outbound.spi),
         source=wire.tunnel.local,
         destination=wire.tunnel.remote,
         mode=wire.mode,
         algorithm=algorithm,
-        key=key,
         inner_source=selector.local_prefix if selector else None,
         inner_destination=selector.remote_prefix if selector else None,
         anti_replay_window=wire.anti_replay_window_size,
     )
 
 
-def _key(wire: _SadEntry) -> bytes:
-    """Parse RFC 6991 `hex-string`; the error of `fromhex` does not quote what it was given."""
-    return bytes.fromhex(wire.esp_sa.encryption.key.replace(":", ""))
+def _prefix(offer: SaOffer | _SaOffer) -> str:
+    return f"pair{offer.pair}.{offer.generation}/"
+
+
+def _sad_entry(offer: SaOffer, sa: AssociationPlan, material: bytes | None) -> _SadEntry:
+    name = sa.name.removeprefix(_prefix(offer))
+    if name == sa.name:
+        raise CallerError(f"SA {sa.name} is not of pair {offer.pair}.{offer.generation}")
+    if material is None:
+        return _SadEntry(name, int(sa.spi))
+    its = sa.algorithm.transform
+    # Keying material in its own order: a salt belongs to the key, an integrity key follows it.
+    encryption = material[: len(material) - its.integrity_key_bytes]
+    integrity = material[len(encryption) :]
+    return _SadEntry(
+        name,
+        int(sa.spi),
+        _EspSa(_Key(encryption), _Key(integrity) if integrity else None),
+    )
+
+
+def _keys(wire: _SaOffer) -> PairKeys:
+    agreement, entries = wire.key_agreement, (wire.inbound.esp_sa, wire.outbound.esp_sa)
+    if agreement is not None and entries == (None, None):
+        return KeyAgreement(
+            agreement.own_public_key, agreement.peer_public_key, agreement.own_private_key
+        )
+    inbound, outbound = entries
+    if agreement is not None or inbound is None or outbound is None:
+        raise CallerError("keys of both associations, or an agreement on them")
+    transform = _ALGORITHMS[wire.esp_algorithms].transform
+    return GivenKeys(_material(inbound, transform), _material(outbound, transform))
+
+
+def _material(wire: _EspSa, transform: Transform) -> bytes:
+    integrity = b"" if wire.integrity is None else wire.integrity.key
+    if len(integrity) != transform.integrity_key_bytes:
+        raise CallerError("an integrity key of another algorithm")
+    return wire.encryption.key + integrity

@@ -10,7 +10,8 @@ from ipaddress import IPv6Address
 from typing import ClassVar
 
 from mobivpn.errors import CallerError
-from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.keying import GivenKeys, PairKeys, check_length
+from mobivpn.ipsec.sa import AssociationPlan, EspAlgorithm
 
 MAX_CORRESPONDENTS = 16
 """Addresses in one message, so that it fits a datagram; `MoreCorrespondents` carries the rest."""
@@ -139,7 +140,30 @@ class NodePresent(_NodeState):
     internal_home_address: IPv6Address
 
 
-def _shared(sa: SecurityAssociation, *, mirrored: bool = False) -> tuple[Hashable, ...]:
+@dataclass(frozen=True, slots=True)
+class SaProposal(_Request):
+    """A node that is outside tells the VCM what it can do, before anybody asks.
+
+    `algorithms` are those that it offers, in its order. `public_key`, where nodes make their own
+    (X25519), is for the next pairs or generations.
+    """
+
+    persistent = True
+    algorithms: tuple[EspAlgorithm, ...]
+    public_key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or len(set(self.algorithms)) != len(self.algorithms):
+            raise CallerError("a proposal names algorithms, each once")
+        if self.public_key is not None:
+            check_length(self.public_key)
+
+    @property
+    def subject(self) -> Hashable:
+        return "proposal"
+
+
+def _shared(sa: AssociationPlan, *, mirrored: bool = False) -> tuple[Hashable, ...]:
     """Return what an association has in common with the one of the other direction."""
     ends = ((sa.source, sa.inner_source), (sa.destination, sa.inner_destination))
     what = (sa.reqid, sa.mode, sa.algorithm, sa.anti_replay_window)
@@ -179,8 +203,9 @@ class SaOffer(_Request):
     generation: int
     peer_internal_home_address: IPv6Address
     peer_external_home_address: IPv6Address
-    inbound: SecurityAssociation
-    outbound: SecurityAssociation
+    inbound: AssociationPlan
+    outbound: AssociationPlan
+    keys: PairKeys
     lifetime_s: int
     binding_keys: BindingKeys | None = None
 
@@ -191,6 +216,10 @@ class SaOffer(_Request):
             raise CallerError(f"offer {self.pair}.{self.generation}: not the two ways of one pair")
         if (self.inbound.inner_source is None) != (self.inbound.inner_destination is None):
             raise CallerError(f"offer {self.pair}.{self.generation}: half a selector")
+        if isinstance(self.keys, GivenKeys):
+            # They have to be keys of the algorithm.
+            self.inbound.keyed(self.keys.inbound)
+            self.outbound.keyed(self.keys.outbound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +304,7 @@ Request = (
     | PairWithdrawn
     | NodeAbsent
     | NodePresent
+    | SaProposal
     | SaOffer
     | PeerReady
     | Withdraw

@@ -9,18 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
-from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.keying import PairKeys
+from mobivpn.ipsec.sa import AssociationPlan
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedPair:
-    """One generation of a pair that the VCM made; the SAs hold algorithm, SPI and secret."""
+    """One generation of a pair that the VCM made; `keys` is what it told the node of secrets."""
 
     pair: int
     generation: int
     peer_internal_home_address: IPv6Address
-    inbound: SecurityAssociation
-    outbound: SecurityAssociation
+    inbound: AssociationPlan
+    outbound: AssociationPlan
+    keys: PairKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The VPN connectivity manager: every context and every pair, behind one set of inputs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import partial
 from ipaddress import IPv6Address
@@ -9,7 +9,7 @@ from mobivpn.clock import Timers, earliest
 from mobivpn.errors import CallerError
 from mobivpn.host.associations import FIRST_PAIR_REQID
 from mobivpn.host.effects import Record
-from mobivpn.ipsec.minting import RandomBytes, mint_pair
+from mobivpn.ipsec.minting import RandomBytes, plan_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.ipsec.selector import host
 from mobivpn.sessions.detector import Session
@@ -31,11 +31,13 @@ from mobivpn.signalling.messages import (
     Request,
     SaAccept,
     SaOffer,
+    SaProposal,
     SaRefuse,
     SessionDetected,
     SessionIdle,
     Withdraw,
 )
+from mobivpn.variants import KeyScheme
 from mobivpn.vcm import provisioning
 from mobivpn.vcm.context import (
     Contexts,
@@ -51,6 +53,7 @@ from mobivpn.vcm.provisioning import (
     Provisioning,
     Send,
 )
+from mobivpn.vcm.secrets import make_secrets
 
 RENEWAL = 0.8
 """The part of a pair's lifetime after which it is renewed; the rest is for renewing it."""
@@ -76,10 +79,15 @@ class _Timer(Enum):
 class Manager:
     """Takes what gateway and nodes tell, and keeps two external nodes that talk on one SA pair.
 
+    A pair begins when its session has been detected, both nodes are known to be outside and both
+    have proposed algorithms, whichever comes last.
+
     `nodes` are the internal home addresses of the mobile nodes. `epoch` and `next_pair` have to be
     greater than at any earlier start. A pair whose set-up failed is not tried again for
-    `hold_down_s`. `algorithm` and `lifetime_s` are those of new pairs. With `binding_keys`, each
-    generation brings fresh keys for the nodes' bindings (RFC 4449) in place of return routability.
+    `hold_down_s`. Of the algorithms that both nodes propose, new pairs take the first one of
+    `preference`; their secrets come from where `keys` says; they last for `lifetime_s`. With
+    `binding_keys`, each generation brings fresh keys for the nodes' bindings (RFC 4449) in place of
+    return routability.
     """
 
     def __init__(
@@ -89,7 +97,8 @@ class Manager:
         security_gateway: IPv6Address,
         nodes: Iterable[IPv6Address],
         random_bytes: RandomBytes,
-        algorithm: EspAlgorithm = EspAlgorithm.AES256GCM16,
+        preference: Sequence[EspAlgorithm] = tuple(EspAlgorithm),
+        keys: KeyScheme = KeyScheme.SEPARATE,
         lifetime_s: int = 3600,
         hold_down_s: float = 5.0,
         binding_keys: bool = False,
@@ -100,15 +109,20 @@ class Manager:
         self._security_gateway = security_gateway
         self._signalling = SignallingEndpoint(epoch, (security_gateway, *nodes))
         self._random_bytes = random_bytes
-        self._algorithm = algorithm
+        self._preference = preference
+        self._keys = keys
         self._lifetime_s = lifetime_s
         self._hold_down_s = hold_down_s
         self._binding_keys = binding_keys
         self._next_pair = next_pair
         self._contexts = Contexts()
         self._pairs: dict[Session, Provisioning] = {}
+        self._proposals: dict[IPv6Address, SaProposal] = {}
+        """The newest of each node; one of its last absence is better than none."""
         self._waiting: set[Session] = set()
-        """Detected, but of a node that is not known to be outside."""
+        """Detected, but of a node that is not known to be outside, or has not proposed anything."""
+        self._unmatched: set[Session] = set()
+        """Detected, but of nodes without an algorithm in common: the gateway has their packets."""
         self._wanted_again: set[Session] = set()
         """Detected while its former pair is being withdrawn."""
         self._unwatched: set[Session] = set()
@@ -181,6 +195,8 @@ class Manager:
                 return self._order_back(pair, EndReason.IDLE, now)
             case PairDropped(pair) if self._is_end(source, pair):
                 return self._dropped(pair, source, now)
+            case SaProposal(public_key=key) if key is not None or self._keys is not KeyScheme.BLIND:
+                return self._proposed(source, message, now)
             case SessionIdle() | PairDropped():
                 # Of a pair that has been withdrawn meanwhile.
                 return []
@@ -211,10 +227,7 @@ class Manager:
                 managed_pairs=managed,
             )
         )
-        for session in sorted(self._waiting, key=lambda s: (s.first, s.second)):
-            if self._both_external(session):
-                self._stop_waiting(session)
-                effects += self._begin(session, now)
+        effects += self._begin_those_that_waited(now)
         for session in [s for s in self._unwatched if self._both_external(s)]:
             # Its detection is on its way, unless it has overtaken the node's leaving.
             self._unwatched.discard(session)
@@ -223,12 +236,33 @@ class Manager:
             effects += self._session_detected(session, now)
         return effects
 
+    def _begin_those_that_waited(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for session in sorted(self._waiting, key=lambda s: (s.first, s.second)):
+            if self._is_ready(session):
+                self._stop_waiting(session)
+                effects += self._begin(session, now)
+        return effects
+
+    def _proposed(self, node: IPv6Address, proposal: SaProposal, now: float) -> list[Effect]:
+        """A node has told what it can do; a session may have waited for that."""
+        before = self._proposals.get(node)
+        self._proposals[node] = proposal
+        told: Details = {"node": str(node), "algorithms": _names(proposal.algorithms)}
+        effects = [Record("vcm_proposal", None, told), *self._begin_those_that_waited(now)]
+        if before is not None and before.algorithms != proposal.algorithms:
+            for session in [s for s in self._unmatched if s.peer_of(node) is not None]:
+                self._unmatched.discard(session)
+                effects += self._watch_again(session, now)
+        return effects
+
     def _node_returned(self, node: IPv6Address, now: float) -> list[Effect]:
         """The gateway says that a node is inside: whoever talks to it directly has to go back."""
         if node in self._contexts:
             # It has no pair any more, and a VCM in sg could not reach it.
             self._signalling.cancel(node, lambda request: True)
         effects: list[Effect] = [*self._contexts.remove(node)]
+        self._unmatched = {s for s in self._unmatched if s.peer_of(node) is None}
         for session in [s for s in self._waiting if s.peer_of(node) is not None]:
             self._stop_waiting(session)
         for session, pair in tuple(self._pairs.items()):
@@ -249,32 +283,50 @@ class Manager:
         if pair is not None:
             if pair.state is PairState.WITHDRAWING:
                 self._wanted_again.add(session)
-        elif not self._both_external(session):
+        elif not self._is_ready(session):
             self._waiting.add(session)
             self._timers.set((_Timer.PATIENCE, session), now + PATIENCE_S)
-        elif (_Timer.HOLD_DOWN, session) not in self._timers:
+        elif session not in self._unmatched and (_Timer.HOLD_DOWN, session) not in self._timers:
             effects += self._begin(session, now)
         return effects
 
     def _begin(self, session: Session, now: float) -> list[Effect]:
         second, first = self._contexts.in_order_of_leaving((session.first, session.second))
+        algorithm = self._algorithm_for(session)
+        if algorithm is None:
+            self._unmatched.add(session)
+            return [self._no_algorithm_in_common(first, second)]
         self._pairs[session] = Provisioning(
             self._next_pair, self._end(first), self._end(second), self._lifetime_s
         )
         self._next_pair += 1
-        return self._offer(session, now)
+        return self._offer(session, algorithm, now)
 
-    def _offer(self, session: Session, now: float) -> list[Effect]:
+    def _algorithm_for(self, session: Session) -> EspAlgorithm | None:
+        """Return the best algorithm that both nodes propose."""
+        first = self._proposals[session.first].algorithms
+        second = self._proposals[session.second].algorithms
+        return next((a for a in self._preference if a in first and a in second), None)
+
+    def _no_algorithm_in_common(self, first: IPv6Address, second: IPv6Address) -> Record:
+        details: Details = {
+            "nodes": [str(first), str(second)],
+            "first_proposes": _names(self._proposals[first].algorithms),
+            "second_proposes": _names(self._proposals[second].algorithms),
+        }
+        return Record("vcm_no_algorithm_in_common", None, details)
+
+    def _offer(self, session: Session, algorithm: EspAlgorithm, now: float) -> list[Effect]:
         """Make the first or the next generation of a pair (206, 210)."""
         pair = self._pairs[session]
         generation = pair.generation + 1
-        sas = mint_pair(
+        plan = plan_pair(
             name=f"pair{pair.pair}.{generation}",
             reqid=_reqid(pair.pair, generation),
             first=pair.first.external_home_address,
             second=pair.second.external_home_address,
             mode=Mode.TUNNEL,
-            algorithm=self._algorithm,
+            algorithm=algorithm,
             random_bytes=self._random_bytes,
             inner=(
                 host(pair.first.internal_home_address),
@@ -282,6 +334,12 @@ class Manager:
             ),
         )
         first, second = pair.nodes
+        secrets = make_secrets(
+            self._keys,
+            algorithm,
+            (self._proposals[first], self._proposals[second]),
+            self._random_bytes,
+        )
         number = pair.pair
         effects: list[Effect] = [
             Record(
@@ -291,22 +349,26 @@ class Manager:
                     "pair": number,
                     "generation": generation,
                     "nodes": [str(first), str(second)],
-                    "algorithm": self._algorithm.value,
+                    "algorithm": algorithm.value,
+                    "keys": self._keys.value,
                     "lifetime_s": self._lifetime_s,
                 },
             ),
             *self._contexts.manage(
-                first, ManagedPair(number, generation, second, sas.backward, sas.forward)
+                first,
+                ManagedPair(number, generation, second, plan.backward, plan.forward, secrets[0]),
             ),
             *self._contexts.manage(
-                second, ManagedPair(number, generation, first, sas.forward, sas.backward)
+                second,
+                ManagedPair(number, generation, first, plan.forward, plan.backward, secrets[1]),
             ),
         ]
         self._timers.set((_Timer.EXPIRE, session), now + self._lifetime_s + EXPIRY_MARGIN_S)
         self._timers.set((_Timer.RENEW, session), now + RENEWAL * self._lifetime_s)
-        return [*effects, *self._provision(session, pair.offered(sas, self._new_keys()), now)]
+        offers = pair.offered(plan, secrets, self._new_binding_keys())
+        return [*effects, *self._provision(session, offers, now)]
 
-    def _new_keys(self) -> BindingKeys | None:
+    def _new_binding_keys(self) -> BindingKeys | None:
         if not self._binding_keys:
             return None
         return BindingKeys(
@@ -315,9 +377,13 @@ class Manager:
 
     def _renew(self, session: Session, now: float) -> list[Effect]:
         """Make the next generation; a pair that is not even protected yet is left to expire."""
-        if self._pairs[session].state is not PairState.PROTECTED:
+        pair = self._pairs[session]
+        if pair.state is not PairState.PROTECTED:
             return []
-        return self._offer(session, now)
+        algorithm = self._algorithm_for(session)
+        if algorithm is None:
+            return self._order_back(pair.pair, EndReason.NO_ALGORITHM, now)
+        return self._offer(session, algorithm, now)
 
     def _answered(
         self, node: IPv6Address, request: Request, answer: Answer, now: float
@@ -457,6 +523,12 @@ class Manager:
     def _both_external(self, session: Session) -> bool:
         return session.first in self._contexts and session.second in self._contexts
 
+    def _is_ready(self, session: Session) -> bool:
+        """Tell whether all is known that a pair needs."""
+        return self._both_external(session) and {session.first, session.second} <= (
+            self._proposals.keys()
+        )
+
     def _stop_waiting(self, session: Session) -> None:
         self._waiting.discard(session)
         self._timers.cancel((_Timer.PATIENCE, session))
@@ -469,6 +541,10 @@ class Manager:
 def _reqid(pair: int, generation: int) -> int:
     """Return a reqid that no other generation of any live pair has; 32 bits in the kernel."""
     return FIRST_PAIR_REQID + (pair * 16 + generation % 16) % (2**31)
+
+
+def _names(algorithms: Iterable[EspAlgorithm]) -> list[str]:
+    return [algorithm.value for algorithm in algorithms]
 
 
 def _concerns(number: int, request: Request) -> bool:

@@ -11,8 +11,9 @@ from enum import Enum
 from ipaddress import IPv6Address
 
 from mobivpn.errors import IllegalTransition
-from mobivpn.ipsec.minting import SaPair
-from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.keying import PairKeys
+from mobivpn.ipsec.minting import PairPlan
+from mobivpn.ipsec.sa import AssociationPlan
 from mobivpn.signalling.messages import BindingKeys, PeerReady, Release, Request, SaOffer, Withdraw
 
 
@@ -73,6 +74,7 @@ class EndReason(Enum):
     GIVEN_UP = "no answer"
     DROPPED = "dropped by a node"
     EXPIRED = "expired"
+    NO_ALGORITHM = "no algorithm in common"
 
 
 class PairState(Enum):
@@ -121,7 +123,7 @@ Effect = Send | CancelRequests
 class Provisioning:
     """A pair between `first` (figure 2's MN1) and `second` (MN2, outside for longer).
 
-    `forward` of an `SaPair` leaves `first`.
+    `forward` of a `PairPlan` leaves `first`.
     """
 
     pair: int
@@ -154,12 +156,21 @@ class Provisioning:
         first, second = self.nodes
         return second if node == first else first
 
-    def offered(self, sas: SaPair, first_keys: BindingKeys | None = None) -> list[Effect]:
+    def offered(
+        self,
+        plan: PairPlan,
+        secrets: tuple[PairKeys, PairKeys],
+        first_binding: BindingKeys | None = None,
+    ) -> list[Effect]:
         """Offer the first, or the next, generation to both ends at once (206, 210).
 
-        `first_keys` are binding management keys as `first` is to use them.
+        `secrets` are what `first` and `second` are told; `first_binding` are binding management
+        keys as `first` is to use them.
         """
-        second_keys = first_keys and BindingKeys(first_keys.outbound, first_keys.inbound)
+        second_binding = first_binding and BindingKeys(
+            first_binding.outbound, first_binding.inbound
+        )
+        first, second = secrets
         for node in self.nodes:
             if self.generation == 0:
                 self._states[node] = EndState.OFFERED
@@ -167,8 +178,10 @@ class Provisioning:
                 self._move(node, EndInput.RENEWED)
         self.generation += 1
         return [
-            self._offer(self.second, self.first, sas.forward, sas.backward, second_keys),
-            self._offer(self.first, self.second, sas.backward, sas.forward, first_keys),
+            self._offer(
+                self.second, self.first, plan.forward, plan.backward, second, second_binding
+            ),
+            self._offer(self.first, self.second, plan.backward, plan.forward, first, first_binding),
         ]
 
     def offer_accepted(self, node: IPv6Address) -> list[Effect]:
@@ -233,8 +246,9 @@ class Provisioning:
         self,
         to: PairEnd,
         peer: PairEnd,
-        inbound: SecurityAssociation,
-        outbound: SecurityAssociation,
+        inbound: AssociationPlan,
+        outbound: AssociationPlan,
+        keys: PairKeys,
         binding_keys: BindingKeys | None,
     ) -> Send:
         return Send(
@@ -246,6 +260,7 @@ class Provisioning:
                 peer_external_home_address=peer.external_home_address,
                 inbound=inbound,
                 outbound=outbound,
+                keys=keys,
                 lifetime_s=self.lifetime_s,
                 binding_keys=binding_keys,
             ),

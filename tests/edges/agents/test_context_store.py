@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -13,18 +14,20 @@ import pytest
 
 from agents.context_store import ContextStore
 from mobivpn.errors import CallerError
+from mobivpn.ipsec.keying import GivenKeys, KeyAgreement
+from mobivpn.variants import KeyScheme
 from mobivpn.vcm.context import ManagedPair, MobileNodeContext
+from tests.simulation.switch.network import World, two_external_nodes
 from tests.support.company import MN1, MN2, MN3
-from tests.support.offers import minted
+from tests.support.offers import given, minted, planned
 
 
 def context(generations: tuple[int, ...] = (1,), peers: tuple[IPv6Address, ...] = ()):
     pairs = []
     for generation in generations:
         sas = minted(generation)
-        pairs.append(
-            ManagedPair(1, generation, MN2.internal_home_address, sas.backward, sas.forward)
-        )
+        plan, peer = planned(sas), MN2.internal_home_address
+        pairs.append(ManagedPair(1, generation, peer, plan.backward, plan.forward, given(sas)[0]))
     return MobileNodeContext(
         MN1.internal_home_address,
         MN1.external_home_address,
@@ -42,7 +45,12 @@ def rows(path: Path, query: str) -> list[tuple]:
 
 
 def secrets(kept: MobileNodeContext) -> list[bytes]:
-    return [sa.key for pair in kept.managed_pairs for sa in (pair.inbound, pair.outbound)]
+    return [key for pair in kept.managed_pairs for key in keys_of(pair)]
+
+
+def keys_of(pair: ManagedPair) -> tuple[bytes, bytes]:
+    assert isinstance(pair.keys, GivenKeys)
+    return pair.keys.inbound, pair.keys.outbound
 
 
 @pytest.fixture
@@ -68,10 +76,39 @@ def test_a_context_is_written_whole(path: Path):
     ]
     query = "SELECT pair, generation, peer, direction, spi, algorithm, secret FROM managed_sa"
     assert sorted(rows(path, query)) == sorted(
-        (1, pair.generation, "fd00:10::d2", direction, int(sa.spi), sa.algorithm.value, sa.key)
+        (1, pair.generation, "fd00:10::d2", direction, int(sa.spi), sa.algorithm.value, key)
         for pair in kept.managed_pairs
-        for direction, sa in (("inbound", pair.inbound), ("outbound", pair.outbound))
+        for direction, sa, key in zip(
+            ("inbound", "outbound"), (pair.inbound, pair.outbound), keys_of(pair), strict=True
+        )
     )
+
+
+@pytest.mark.parametrize("private_key", [None, b"\7" * 32])
+def test_of_keys_that_nodes_agree_on_it_has_what_the_vcm_knows(
+    path: Path, private_key: bytes | None
+):
+    kept = context((1,))
+    (pair,) = kept.managed_pairs
+    agreement = KeyAgreement(b"\1" * 32, b"\2" * 32, private_key)
+    ContextStore(path).store(replace(kept, managed_pairs=(replace(pair, keys=agreement),)))
+    query = "SELECT secret, own_public_key, peer_public_key FROM managed_sa"
+    assert rows(path, query) == 2 * [(private_key, b"\1" * 32, b"\2" * 32)]
+
+
+def test_of_nodes_with_keys_of_their_own_it_never_has_a_secret(path: Path):
+    world = World(keys=KeyScheme.BLIND, lifetime_s=20)
+    store = ContextStore(path)
+    two_external_nodes(world)
+    secrets = set[bytes]()
+    while world.now < 50:
+        world.run_until(world.now + 1)
+        secrets.update(world.installed_keys())
+        for kept in world.stored.values():
+            store.store(kept)
+    assert len(rows(path, "SELECT * FROM managed_sa")) == 4
+    assert len(secrets) >= 6
+    assert not any(secret in path.read_bytes() for secret in secrets)
 
 
 def test_a_later_context_takes_the_place_of_an_earlier_one(path: Path):

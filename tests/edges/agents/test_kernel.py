@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.kernel import MARK, Kernel, failures, packet_counts
+from agents.kernel import MARK, Kernel, addition, failures, packet_counts
 from agents.key_log import KeyLog
 from mobivpn.errors import KernelRefusal
 from mobivpn.host.advertisements import heard_under, mint_advertisements, sent_under
@@ -25,8 +25,10 @@ from mobivpn.host.node_databases import NodeDatabases
 from mobivpn.ipsec.databases import Put, Remove, difference
 from mobivpn.ipsec.policy import PolicyAction, Precedence, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.ipsec.selector import Direction, TrafficSelector, host
 from tests.support.company import COMPANY, MN1, DifferentBytes, associations
+from tests.support.offers import minted
 
 GIVEN = associations()
 HOME, PEER = MN1.external_home_address, IPv6Address("2001:db8:ee::d2")
@@ -220,6 +222,31 @@ def test_a_refused_association_neither_shows_its_key_nor_stops_the_rest(sa):
     assert sa.key.hex() not in str(refusal.value)
     assert "(key)" in str(refusal.value)
     assert ip.carried_out[-1] == "link set vpn0 up"
+
+
+@pytest.mark.parametrize("algorithm", EspAlgorithm)
+def test_no_algorithm_shows_a_key_when_it_is_refused(algorithm: EspAlgorithm):
+    ip = RecordedIp(refuse={"xfrm state add": "RTNETLINK answers: Function not implemented"})
+    sa = minted(algorithm=algorithm).forward
+    with pytest.raises(KernelRefusal) as refusal:
+        Kernel(KeyLog(None), ip).apply((Put(sa),))
+    its = algorithm.transform
+    for part in (sa.key[: its.key_bytes], sa.key[its.key_bytes :] or sa.key):
+        assert part.hex() not in str(refusal.value)
+
+
+def test_cbc_and_hmac_have_a_key_each():
+    sa = minted(algorithm=EspAlgorithm.AES128_SHA256).forward
+    (command,) = addition(sa)
+    assert command.endswith(
+        f" auth-trunc hmac(sha256) 0x{sa.key[16:].hex()} 128 enc cbc(aes) 0x{sa.key[:16].hex()}"
+    )
+
+
+def test_chacha20_has_its_key_and_salt_in_one():
+    sa = minted(algorithm=EspAlgorithm.CHACHA20POLY1305).forward
+    (command,) = addition(sa)
+    assert command.endswith(f" aead rfc7539esp(chacha20,poly1305) 0x{sa.key.hex()} 128")
 
 
 def test_failures_are_read_line_by_line():

@@ -28,7 +28,7 @@ from scapy.packet import Packet, Raw
 
 from experiments import dissect
 from experiments.dissect import Dissector, Layers
-from experiments.esp_keys import EspKey, EspKeys, read_esp_sa
+from experiments.esp_keys import Combined, EspKey, EspKeys, read_esp_sa
 from experiments.paths import PacketPath, joined, path_of
 from experiments.pcapng import read_frames
 
@@ -45,7 +45,7 @@ def packed(address: str) -> bytes:
 
 
 def keys(spi: int = 0x501) -> EspKeys:
-    return EspKeys([EspKey(spi, AESGCM(KEY), SALT)])
+    return EspKeys([EspKey(spi, Combined(AESGCM(KEY), SALT))])
 
 
 def layers_of(packet: Packet, esp_keys: EspKeys = NO_KEYS) -> Layers:
@@ -127,7 +127,7 @@ def test_esp_of_an_unknown_spi_stays_closed() -> None:
 
 
 def test_two_associations_may_share_an_spi() -> None:
-    both = EspKeys([EspKey(0x501, AESGCM(bytes(16)), SALT), EspKey(0x501, AESGCM(KEY), SALT)])
+    both = EspKeys([EspKey(0x501, Combined(AESGCM(key), SALT)) for key in (bytes(16), KEY)])
     assert isinstance(layers_of(sealed(IPv6() / UDP(), extended=True), both)[-1], dissect.Udp)
 
 

@@ -262,6 +262,23 @@ def test_a_run_that_never_goes_direct_fails(walk: SyntheticWalk) -> None:
     assert summary["shortest_path_rtt_ms"] is None
 
 
+def test_nodes_without_an_algorithm_in_common_belong_on_the_gateway(walk: SyntheticWalk) -> None:
+    walk.run["algorithms"] = {"mn1": ["aes256gcm16", "aes128gcm16"], "mn2": ["aes256-sha256"]}
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        (GATE, 65.4, 1) if path in (AGENTS, DIRECT) else (path, transit, 1)
+    )
+    folder = walk.write()
+    # The VCM has made offers all the same.
+    told = failed(analyse(folder))
+    assert "offers without an algorithm in common" in told
+    assert "path settled before, between and after moves" not in told
+    walk.run["algorithms"]["mn2"].append("aes128gcm16")
+    (folder / "run.json").write_text(json.dumps(walk.run))
+    told = failed(analyse(folder))
+    assert "offers without an algorithm in common" not in told
+    assert "path settled before, between and after moves" in told
+
+
 def test_one_direction_left_on_the_home_agents_path_fails(walk: SyntheticWalk) -> None:
     walk.fate = lambda sender, kind, sequence, path, transit: (
         (AGENTS, 75, 1) if path == DIRECT and sender == "mn1" else (path, transit, 1)

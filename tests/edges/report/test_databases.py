@@ -67,6 +67,14 @@ def test_associations_and_bindings_are_read() -> None:
     ]
 
 
+def test_an_algorithm_of_two_is_read_as_both() -> None:
+    both = "\tauth-trunc hmac(sha256) <<Keys hidden>> 128\n\tenc cbc(aes) <<Keys hidden>>"
+    found = parse(
+        "start", "mn1", STATES.replace("\taead rfc4106(gcm(aes)) <<Keys hidden>> 128", both)
+    )
+    assert found.associations[1].algorithm == "hmac(sha256), cbc(aes)"
+
+
 def test_policies_are_read_in_the_words_of_rfc_9061() -> None:
     found = parse("start", "mn1", STATES + "\n" + POLICIES)
     assert [entry.cells for entry in found.policies] == [

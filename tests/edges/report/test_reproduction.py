@@ -14,6 +14,9 @@ def test_the_command_repeats_what_was_chosen(record: Record) -> None:
     delayed = replace(record, run={**record.run, "agent_delay_ms": 50.0, "clock": "wall"})
     expected = "./lab run walk --seed 1 --clock wall --machine uml --agent-delay 50"
     assert command(delayed) == expected
+    chosen = {**record.run.get("scenario", {}), "name": "walk", "algorithm": "chacha20poly1305"}
+    sealed = replace(record, run={**record.run, "scenario": chosen})
+    assert command(sealed) == f"{command(record)} --algorithm chacha20poly1305"
     classic = replace(record, run={**record.run, "handover": "classic"})
     assert command(classic) == f"{command(record)} --handover classic"
     variants = replace(record, run={**record.run, "variants": {"inside_auth": "none"}})

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.report.record import Record
+from experiments.report.record import Occurrence, Record
 from experiments.report.story import attacks, failures, headline, sentences, told
 
 
@@ -60,8 +60,21 @@ def test_nodes_that_begin_outside_and_other_pairs_are_told(record: Record) -> No
 def test_acknowledgements_that_were_not_seen_are_not_told(record: Record) -> None:
     offers = [message for message in record.messages if message.name == "SaOffer"]
     text = text_of(replace(record, messages=offers))
-    assert "offers a fresh pair of security associations to both nodes (206, 210)." in text
+    pair = "a fresh pair of security associations with aes128gcm16"
+    assert f"offers {pair} to both nodes (206, 210)." in text
     assert "acknowledges" not in text
+
+
+def test_nodes_without_an_algorithm_in_common_are_told_of(record: Record) -> None:
+    details = {
+        "first_proposes": ["aes256gcm16", "aes128gcm16"],
+        "second_proposes": ["aes256-sha256"],
+    }
+    event = Occurrence(2.5, "vcm", "vcm_no_algorithm_in_common", "", details)
+    assert (
+        "no algorithm in common (one offers aes256gcm16, aes128gcm16, the other aes256-sha256). "
+        "Traffic stays on the gateway."
+    ) in text_of(replace(record, events=[event]))
 
 
 def test_signalling_during_a_handover_is_not_denied(record: Record) -> None:

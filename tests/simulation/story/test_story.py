@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
-from mobivpn.variants import Trigger, VcmPlace
+from mobivpn.variants import KeyScheme, Trigger, VcmPlace
 from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
@@ -169,6 +169,20 @@ def test_numerals_come_in_the_order_of_figure_2():
         ("218", "binding"),
         ("218", "binding"),
     ]
+
+
+@pytest.mark.parametrize("keys", KeyScheme)
+def test_a_proposal_is_there_before_202_tells_of_the_session(keys: KeyScheme):
+    world = World(keys=keys)
+    both_outside(world)
+    told = [(at, r.event) for at, _, r in world.records]
+    proposed = [at for at, event in told if event == "vcm_proposal"]
+    (minted_at,) = (at for at, event in told if event == "vcm_pair_minted")
+    (detected_at,) = (at for at, event in told if event == "sg_session_detected")
+    assert all(at <= minted_at for at in proposed[:2])
+    # From s-sg to the VCM.
+    assert minted_at - detected_at == pytest.approx(0.0002, abs=1e-6)
+    assert calm_paths(world) == {""}
 
 
 def test_a_handover_while_direct_loses_nothing_once_each_end_knows_where_the_other_is():

@@ -24,6 +24,7 @@ from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.home_agent import HomeAgentHost
 from mobivpn.host.idleness import ReadUse
 from mobivpn.host.internal_router import InternalRouter
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters, interface_identifier
 from mobivpn.host.network import MAIN_TABLE, Address, DuplicateDetection
@@ -52,7 +53,7 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
-from mobivpn.variants import Trigger, VcmPlace
+from mobivpn.variants import KeyScheme, Trigger, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
@@ -201,7 +202,12 @@ class Node(Agent):
             ),
             MobileNode(me.external_home_address, world.random.randbytes),
             CorrespondentNode(world.random.randbytes),
-            SaEndpoint(me, world.company, SignallingEndpoint(1, [COMPANY.vcm])),
+            SaEndpoint(
+                me,
+                world.company,
+                SignallingEndpoint(1, [COMPANY.vcm]),
+                Keyring(own_keys=world.random.randbytes if world.keys is KeyScheme.BLIND else None),
+            ),
             world.pair_idle_s,
             solicits=not world.classic,
         )
@@ -500,6 +506,7 @@ class World:
     pair_idle_s: float = 60.0
     pair_lifetime_s: int = 3600
     binding_keys: bool = False
+    keys: KeyScheme = KeyScheme.SEPARATE
     classic: bool = False
     """Nodes wait for advertisements, and for duplicate address detection."""
     authenticates: bool = False
@@ -591,6 +598,7 @@ class World:
             random_bytes=random_bytes,
             lifetime_s=self.pair_lifetime_s,
             binding_keys=self.binding_keys,
+            keys=self.keys,
         )
         in_gateway = self.company.vcm_in_gateway
         self.vcm = (VcmInGateway if in_gateway else Vcm)(self, "vcm", manager, (COMPANY.vcm,))

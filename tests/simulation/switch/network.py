@@ -16,10 +16,11 @@ from typing import Any
 
 from mobivpn.clock import earliest
 from mobivpn.host.effects import Record
+from mobivpn.host.keyring import Keyring
 from mobivpn.host.node_databases import DirectPair
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import SaEndpoint, Settle
-from mobivpn.ipsec.sa import SecurityAssociation
+from mobivpn.ipsec.sa import EspAlgorithm, SecurityAssociation
 from mobivpn.sessions.gateway import (
     Flow,
     ForwardPacket,
@@ -30,10 +31,11 @@ from mobivpn.sessions.gateway import (
     RemoveFlow,
 )
 from mobivpn.sessions.packet import PacketSummary
+from mobivpn.signalling import codec
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal
-from mobivpn.signalling.messages import PairWithdrawn
-from mobivpn.variants import Trigger
+from mobivpn.signalling.messages import PairWithdrawn, Request
+from mobivpn.variants import KeyScheme, Trigger
 from mobivpn.vcm.context import MobileNodeContext, RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
@@ -58,9 +60,10 @@ class Faults:
 class Node:
     """A mobile node: the core, and a kernel that obeys it after a while."""
 
-    def __init__(self, identity: NodeIdentity, epoch: int) -> None:
+    def __init__(self, identity: NodeIdentity, epoch: int, keyring: Keyring) -> None:
         self.identity = identity
-        self.endpoint = SaEndpoint(identity, COMPANY, SignallingEndpoint(epoch, [COMPANY.vcm]))
+        signalling = SignallingEndpoint(epoch, [COMPANY.vcm])
+        self.endpoint = SaEndpoint(identity, COMPANY, signalling, keyring)
         self.outside = False
         self.kernel: dict[NodeIdentity, DirectPair] = {}
         self.kernel_free_at = 0.0
@@ -91,6 +94,9 @@ class World:
     trigger: Trigger = Trigger.BOTH
     combined: bool = False
     direct_delay_s: float = 0.035
+    keys: KeyScheme = KeyScheme.SEPARATE
+    algorithms: dict[NodeIdentity, tuple[EspAlgorithm, ...]] = field(default_factory=dict)
+    """What nodes propose, if not all."""
     now: float = 0.0
     records: list[tuple[float, str, Record]] = field(default_factory=list)
     paths: Counter[str] = field(default_factory=Counter)
@@ -99,13 +105,22 @@ class World:
     """How many packets of a flow have come to the controller."""
     stored: dict[IPv6Address, MobileNodeContext] = field(default_factory=dict)
     payloads: list[bytes] = field(default_factory=list)
+    deaf_to: type[Request] | None = None
+    """A kind of message that the VCM does not get."""
+    unheard: list[tuple[IPv6Address, SendSignal]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._order = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
-        self.nodes = {identity: Node(identity, epoch=1) for identity in COMPANY.nodes}
+        own_keys = DifferentBytes() if self.keys is KeyScheme.BLIND else None
+        self.nodes = {
+            identity: Node(
+                identity, 1, Keyring(self.algorithms.get(identity, tuple(EspAlgorithm)), own_keys)
+            )
+            for identity in COMPANY.nodes
+        }
         self._by_address = {node.address: node for node in self.nodes.values()}
         self.manager = Manager(
             epoch=1,
@@ -113,6 +128,7 @@ class World:
             nodes=self._by_address,
             random_bytes=DifferentBytes(),
             lifetime_s=self.lifetime_s,
+            keys=self.keys,
         )
         self.gateway = GatewayCore(
             mobile_nodes=frozenset(self._by_address),
@@ -208,6 +224,12 @@ class World:
                 self._switch(Flow(in_port, sender.address, receiver.address))
         self.paths["gateway" if sender.outside or receiver.outside else "lan"] += 1
 
+    def hear_the_first(self, identity: NodeIdentity) -> None:
+        """Let the VCM hear the first of what it was deaf to of a node, once."""
+        address = identity.internal_home_address
+        sent = next(sent for source, sent in self.unheard if source == address)
+        self._from_manager(self.manager.datagram_received(address, sent.payload, self.now))
+
     # What can be asked
 
     def protected(self, one: NodeIdentity, other: NodeIdentity) -> bool:
@@ -239,6 +261,15 @@ class World:
                 number = int(pair.outbound.name.removeprefix("pair").split(".")[0])
                 if number > receiver.forgotten_up_to:
                     assert receiver.decrypts(pair.outbound), (self.now, sender.identity.name)
+
+    def installed_keys(self) -> list[bytes]:
+        """Return the keying material of all direct associations in all kernels."""
+        return [
+            sa.key
+            for node in self.nodes.values()
+            for pair in node.kernel.values()
+            for sa in pair.associations
+        ]
 
     # Between the actors
 
@@ -282,7 +313,11 @@ class World:
         return SIGNALLING_DELAY_S[node.identity] if node is not None else 0.0002
 
     def _received(self, source: IPv6Address, sent: SendSignal) -> None:
-        if sent.destination == COMPANY.vcm:
+        if self.deaf_to is not None and isinstance(
+            codec.decode(sent.payload).message, self.deaf_to
+        ):
+            self.unheard.append((source, sent))
+        elif sent.destination == COMPANY.vcm:
             self._from_manager(self.manager.datagram_received(source, sent.payload, self.now))
         elif sent.destination == COMPANY.security_gateway_inside:
             self._from_sg(self._sg.datagram_received(source, sent.payload))

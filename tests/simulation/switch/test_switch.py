@@ -1,14 +1,20 @@
 """Figure 2 without a kernel: detector, VCM and nodes, on a network that loses and reorders."""
 
+from base64 import b64encode
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobivpn.host.keyring import Keyring
+from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import EXPIRY_GRACE_S, GRACE_S
+from mobivpn.ipsec.keying import KeyAgreement
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.sessions.gateway import Flow, PortRole
 from mobivpn.signalling import codec
-from mobivpn.signalling.messages import SaOffer
-from mobivpn.variants import Trigger
+from mobivpn.signalling.messages import SaOffer, SaProposal
+from mobivpn.variants import KeyScheme, Trigger
 from tests.simulation.switch.network import (
     BINDING_DELAY_S,
     SIGNALLING_DELAY_S,
@@ -17,6 +23,8 @@ from tests.simulation.switch.network import (
     two_external_nodes,
 )
 from tests.support.company import MN1, MN2, MN3
+
+CBC = (EspAlgorithm.AES256_SHA256,)
 
 
 def protected_world(**options: object) -> World:
@@ -256,12 +264,7 @@ def test_three_nodes_have_three_pairs_with_secrets_of_their_own():
     world.run_until(2)
     for one, other in ((MN1, MN2), (MN2, MN3), (MN3, MN1)):
         assert world.protected(one, other)
-    keys = [
-        sa.key
-        for context in world.stored.values()
-        for pair in context.managed_pairs
-        for sa in (pair.inbound, pair.outbound)
-    ]
+    keys = world.installed_keys()
     assert len(keys) == 12
     assert len(set(keys)) == 6
 
@@ -344,18 +347,19 @@ def test_a_kernel_that_refuses_ends_the_pair_and_traffic_stays_on_the_gateway():
     assert world.protected(MN1, MN2)
 
 
+def as_sent(secret: bytes) -> list[bytes]:
+    """Return all forms in which a message could have a secret."""
+    return [secret, secret.hex().encode(), secret.hex(":").encode(), b64encode(secret)]
+
+
 def test_secrets_travel_in_offers_only_and_appear_in_no_record():
     world = protected_world()
-    keys = [
-        sa.key
-        for context in world.stored.values()
-        for pair in context.managed_pairs
-        for sa in (pair.inbound, pair.outbound)
-    ]
+    keys = world.installed_keys()
     assert keys
+    forms = [form for key in keys for form in as_sent(key)]
     for payload in world.payloads:
-        if not isinstance(codec.decode(payload).message, SaOffer):
-            assert not any(key.hex(":").encode() in payload for key in keys)
+        offered = isinstance(codec.decode(payload).message, SaOffer)
+        assert any(form in payload for form in forms) == offered
     shown = repr(world.records) + repr(world.stored) + repr(codec.decode(world.payloads[0]))
     assert not any(key.hex() in shown or repr(key) in shown for key in keys)
 
@@ -385,6 +389,140 @@ MOVES = st.lists(
 )
 
 
+@pytest.mark.parametrize("algorithm", EspAlgorithm)
+@pytest.mark.parametrize("keys", KeyScheme)
+def test_every_scheme_and_algorithm_leads_to_the_same_keys_at_both_ends(
+    keys: KeyScheme, algorithm: EspAlgorithm
+):
+    world = protected_world(keys=keys, algorithms=dict.fromkeys((MN1, MN2), (algorithm,)))
+    first, second = world.nodes[MN1], world.nodes[MN2]
+    there, back = first.encrypts_for(second), second.encrypts_for(first)
+    assert there is not None
+    assert back is not None
+    assert second.decrypts(there)
+    assert first.decrypts(back)
+    assert {there.algorithm, back.algorithm} == {algorithm}
+    assert (there.key == back.key) == (
+        keys is KeyScheme.SHARED and not algorithm.transform.salt_bytes
+    )
+
+
+def test_a_blind_vcm_never_has_a_secret_of_a_pair_not_even_to_pass_it_on():
+    world = World(keys=KeyScheme.BLIND, lifetime_s=20)
+    two_external_nodes(world)
+    secrets = set[bytes]()
+    while world.now < 60:
+        world.run_until(world.now + 1)
+        secrets.update(world.installed_keys())
+        for node in world.nodes.values():
+            secrets.update(node.endpoint._keyring._private_keys.values())
+    assert len(world.events("vcm_pair_minted")) >= 3
+    assert len(secrets) >= 2 * 3 + 2 * 3
+    known = b"".join(world.payloads) + repr((world.stored, world.records)).encode()
+    assert not any(form in known for secret in secrets for form in as_sent(secret))
+    for context in world.stored.values():
+        for pair in context.managed_pairs:
+            assert isinstance(pair.keys, KeyAgreement)
+            assert pair.keys.own_private_key is None
+
+
+def public_keys(world: World) -> list[bytes]:
+    """Return MN1's public keys, one for each offer that it was sent, in their order."""
+    offers = {
+        (message.pair, message.generation): message.keys
+        for message in (codec.decode(payload).message for payload in world.payloads)
+        if isinstance(message, SaOffer)
+        and message.peer_internal_home_address == MN2.internal_home_address
+    }
+    return [keys.own_public_key for keys in offers.values() if isinstance(keys, KeyAgreement)]
+
+
+def test_each_generation_has_key_pairs_of_its_own():
+    world = protected_world(keys=KeyScheme.BLIND, lifetime_s=20)
+    world.run_until(60)
+    used = public_keys(world)
+    assert len(used) >= 3
+    assert len(set(used)) == len(used)
+    assert world.paths["lost"] == 0
+
+
+def test_a_generation_whose_fresh_key_was_not_heard_of_has_other_keys_all_the_same():
+    world = World(keys=KeyScheme.BLIND, lifetime_s=20)
+    world.deaf_to = SaProposal
+    two_external_nodes(world)
+    world.run_until(world.now + 0.01)
+    world.run_until(3)
+    assert not world.protected(MN1, MN2)
+    for identity in (MN1, MN2):
+        world.hear_the_first(identity)
+    world.run_until(15)
+    first = set(world.installed_keys())
+    world.run_until(30)
+    assert world.protected(MN1, MN2)
+    second = set(world.installed_keys())
+    assert len(set(public_keys(world))) == 1
+    assert len(first | second) == 4
+
+
+def test_without_an_algorithm_in_common_the_gateway_keeps_the_session_and_nobody_is_asked_again():
+    world = World(algorithms={MN1: (EspAlgorithm.AES256GCM16,), MN2: CBC})
+    two_external_nodes(world)
+    world.run_until(60)
+    assert world.events("vcm_no_algorithm_in_common") == ["vcm_no_algorithm_in_common"]
+    assert world.events("vcm_pair_minted") == []
+    assert world.untouched(MN1, MN2)
+    assert set(world.paths) == {"lan", "gateway"}
+    world.return_home(MN1)
+    world.run_until(61)
+    world.leave(MN1)
+    world.run_until(62)
+    assert len(world.events("vcm_no_algorithm_in_common")) == 2
+
+
+def test_other_algorithms_at_the_next_departure_make_the_pair_direct():
+    world = World(algorithms={MN1: (EspAlgorithm.AES256GCM16,), MN2: CBC})
+    two_external_nodes(world)
+    world.run_until(10)
+    world.return_home(MN1)
+    world.run_until(11)
+    world.nodes[MN1].endpoint._keyring = Keyring(CBC)
+    world.leave(MN1)
+    world.run_until(12)
+    assert world.protected(MN1, MN2)
+
+
+@pytest.mark.parametrize("late", [MN1, MN2])
+def test_a_proposal_may_come_long_after_202(late: NodeIdentity):
+    world = World()
+    world.talk(MN1, MN2, until=60)
+    world.deaf_to = SaProposal
+    for identity in (MN1, MN2):
+        world.leave(identity)
+        if identity is not late:
+            world.run_until(world.now + 0.2)
+            world.hear_the_first(identity)
+    world.run_until(30)
+    assert world.untouched(MN1, MN2)
+    world.hear_the_first(late)
+    world.run_until(42)
+    assert world.protected(MN1, MN2)
+    assert world.paths["lost"] == 0
+
+
+def test_a_proposal_may_come_before_202_and_twice():
+    world = World(faults=Faults(duplication=1.0))
+    world.talk(MN1, MN2, until=60)
+    for identity in (MN1, MN2):
+        node = world.nodes[identity]
+        world._from_node(node, node.endpoint.went_outside(0.0))
+    world.run_until(5)
+    for identity in (MN1, MN2):
+        world.leave(identity)
+    world.run_until(6)
+    assert world.protected(MN1, MN2)
+    assert len(world.events("vcm_pair_minted")) == 1
+
+
 def carry_out(world: World, node: object, what: str) -> None:
     identity = MN1 if node is MN1 else MN2
     mobile = world.nodes[identity]
@@ -408,6 +546,7 @@ def carry_out(world: World, node: object, what: str) -> None:
     lifetime_s=st.sampled_from([20, 999]),
     trigger=st.sampled_from(Trigger),
     combined=st.booleans(),
+    keys=st.sampled_from(KeyScheme),
 )
 @settings(max_examples=12)
 def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
@@ -417,9 +556,15 @@ def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
     lifetime_s: int,
     trigger: Trigger,
     combined: bool,
+    keys: KeyScheme,
 ):
     world = World(
-        seed=seed, faults=faults, lifetime_s=lifetime_s, trigger=trigger, combined=combined
+        seed=seed,
+        faults=faults,
+        lifetime_s=lifetime_s,
+        trigger=trigger,
+        combined=combined,
+        keys=keys,
     )
     two_external_nodes(world)
     for pause, node, what in moves:

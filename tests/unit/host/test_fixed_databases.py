@@ -250,6 +250,6 @@ def test_nodes_are_found_by_name_and_by_either_home_address():
 
 
 def test_the_inner_mtu_fits_the_longest_header_stack():
-    assert inner_mtu(1500) == 1360
+    assert inner_mtu(1500) == 1352
     assert all(inner_mtu(1500) + overhead <= 1500 for overhead in PATH_OVERHEAD.values())
     assert inner_mtu(1500) >= 1280

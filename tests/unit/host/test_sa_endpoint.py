@@ -7,6 +7,7 @@ import pytest
 
 from mobivpn.errors import IllegalTransition
 from mobivpn.host.effects import Record
+from mobivpn.host.keyring import RETIRED_S, Keyring
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.host.sa_endpoint import (
     EXPIRY_GRACE_S,
@@ -21,7 +22,10 @@ from mobivpn.host.sa_endpoint import (
     SaEndpoint,
     Settle,
 )
+from mobivpn.ipsec.key_agreement import KeyPair
+from mobivpn.ipsec.keying import KeyAgreement
 from mobivpn.ipsec.minting import SaPair
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.signalling import codec
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
@@ -36,26 +40,34 @@ from mobivpn.signalling.messages import (
     Release,
     Request,
     SaAccept,
+    SaProposal,
     SaRefuse,
     SessionIdle,
     Withdraw,
 )
-from tests.support.company import COMPANY, MN1, MN2, MN3
+from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
 from tests.support.offers import minted, offer
 
 VCM = COMPANY.vcm
 REFUSED = "Invalid argument"
+PROPOSAL = SaProposal(tuple(EspAlgorithm))
 
 
 class Node:
     """MN1's endpoint, what the VCM has sent it, and a kernel that is asked to settle."""
 
-    def __init__(self, *, outside: bool = True) -> None:
-        self.core = SaEndpoint(MN1, COMPANY, SignallingEndpoint(7, [VCM]))
+    def __init__(self, *, outside: bool = True, keyring: Keyring | None = None) -> None:
+        self.core = SaEndpoint(MN1, COMPANY, SignallingEndpoint(7, [VCM]), keyring)
         self.number = 0
         self.effects: list[Effect] = []
         if outside:
-            self.core.went_outside(0.0)
+            self.proposed = self.took(self.core.went_outside(0.0))
+            # Else it would come again and again.
+            self.vcm_has(1)
+
+    def vcm_has(self, number: int) -> None:
+        """Let the VCM acknowledge one of the node's requests."""
+        self.core.datagram_received(VCM, codec.encode(Envelope(7, number, Acknowledge())), 0.0)
 
     def hears(self, message: Request, now: float = 0.0) -> list[Message]:
         self.number += 1
@@ -132,6 +144,44 @@ def refusal(said: list[Message]) -> str:
     (answer,) = said
     assert isinstance(answer, SaRefuse)
     return answer.reason
+
+
+def test_a_node_that_has_left_proposes_what_it_can_do_until_the_vcm_has_it():
+    node = Node(outside=False)
+    # mn1 -- SaProposal --> vcm
+    assert node.took(node.core.went_outside(0.0)) == [PROPOSAL]
+    assert node.waits_until(0.5) == [PROPOSAL]
+    node.vcm_has(1)
+    assert node.core.deadline is None
+
+
+def test_an_offer_of_what_was_not_proposed_is_refused_and_leaves_nothing_behind():
+    node = Node(keyring=Keyring([EspAlgorithm.AES128GCM16]))
+    assert refusal(node.hears(offer())) == "algorithm not proposed"
+    assert node.core.pairs == ()
+    assert node.core.deadline is None
+
+
+def test_a_key_pair_serves_one_set_up_and_the_next_is_proposed_when_that_is_protected():
+    node = Node(keyring=Keyring(own_keys=DifferentBytes()))
+    (proposed,) = node.proposed
+    assert isinstance(proposed, SaProposal)
+    assert proposed.public_key is not None
+    peer = KeyPair.fresh(lambda length: b"\7" * length)
+    agreement = KeyAgreement(proposed.public_key, peer.public_key)
+    node.hears(offer(keys=agreement))
+    assert node.kernel_obeys() == [SaAccept(1, 1)]
+    node.hears(PeerReady(1, 1))
+    # mn1 -- Acknowledge, SaProposal --> vcm
+    acknowledgement, next_one = node.kernel_obeys()
+    assert acknowledgement == Acknowledge()
+    assert isinstance(next_one, SaProposal)
+    assert next_one.public_key not in (None, proposed.public_key)
+    node.vcm_has(2)
+    node.waits_until(RETIRED_S)
+    assert refusal(node.hears(offer(2, keys=agreement))) == "no private key for that"
+    # What has been agreed on stays.
+    assert node.outbound == "pair1.1/forward"
 
 
 def test_an_offer_is_accepted_only_when_the_kernel_can_decrypt():
@@ -424,9 +474,9 @@ def test_the_vcm_hears_of_pairs_that_ended_in_an_absence_nobody_noticed():
     node = protected()
     node.core.came_inside()
     # mn1 -- PairDropped --> vcm
-    assert node.took(node.core.went_outside(5.0)) == [PairDropped(1, "inside")]
+    assert node.took(node.core.went_outside(5.0)) == [PROPOSAL, PairDropped(1, "inside")]
     assert node.core.deadline == 5.5
-    assert node.core.went_outside(6.0) == []
+    assert node.took(node.core.went_outside(6.0)) == [PROPOSAL]
 
 
 def test_a_pair_that_nobody_renews_ends_sending_before_accepting():

@@ -1,6 +1,7 @@
 """Messages as JSON (mobivpn.signalling.codec)."""
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.errors import CallerError, MalformedError
+from mobivpn.ipsec.keying import KeyAgreement, PairKeys
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.sa import EspAlgorithm, Mode
 from mobivpn.signalling import codec
@@ -31,13 +33,15 @@ from mobivpn.signalling.messages import (
     Release,
     SaAccept,
     SaOffer,
+    SaProposal,
     SaRefuse,
     SessionDetected,
     SessionIdle,
     Withdraw,
 )
 from tests.support.company import MN1, MN2, DifferentBytes
-from tests.support.offers import minted, offer
+from tests.support.offers import given as keys_of
+from tests.support.offers import minted, offer, planned
 
 HOME, EXTERNAL = MN1.internal_home_address, MN1.external_home_address
 PEER = MN2.internal_home_address
@@ -54,7 +58,11 @@ EVERY_KIND: list[Message] = [
     NodeAbsent(HOME),
     NodePresent(HOME),
     offer(),
-    offer(sas=minted(algorithm=EspAlgorithm.AES128GCM16)),
+    *(offer(sas=minted(algorithm=algorithm)) for algorithm in EspAlgorithm),
+    offer(keys=KeyAgreement(bytes(32), bytes(range(32)))),
+    offer(keys=KeyAgreement(bytes(32), bytes(range(32)), bytes(range(1, 33)))),
+    SaProposal(tuple(EspAlgorithm)),
+    SaProposal((EspAlgorithm.AES256_SHA256, EspAlgorithm.AES128GCM16), bytes(range(32))),
     offer(sas=minted(inner=None)),
     offer(binding_keys=BindingKeys(bytes(20), bytes(range(20)))),
     PeerReady(1, 2),
@@ -101,9 +109,29 @@ def test_an_offer_speaks_of_its_associations_in_the_words_of_rfc_9061():
         "local-prefix": "fd00:10::d1/128",
         "remote-prefix": "fd00:10::d2/128",
     }
-    encryption = body["outbound"]["esp-sa"]["encryption"]
-    assert encryption["encryption-algorithm"] == 20
-    assert bytes.fromhex(encryption["key"].replace(":", "")) != b""
+    assert body["esp-algorithms"] == {"encryption": {"algorithm-type": 20, "key-length": 256}}
+    assert set(body["outbound"]["esp-sa"]) == {"encryption"}
+    assert body["outbound"]["name"] == "forward"
+    assert len(b64decode(body["outbound"]["esp-sa"]["encryption"]["key"])) == 32 + 4
+
+
+def test_an_offer_of_two_algorithms_has_two_keys():
+    sas = minted(algorithm=EspAlgorithm.AES128_SHA256)
+    body = wire(offer(sas=sas))["mobivpn:sa-offer"]
+    assert body["esp-algorithms"] == {
+        "encryption": {"algorithm-type": 12, "key-length": 128},
+        "integrity": 12,
+    }
+    assert body["outbound"]["esp-sa"] == {
+        "encryption": {"key": b64encode(sas.forward.key[:16]).decode()},
+        "integrity": {"key": b64encode(sas.forward.key[16:]).decode()},
+    }
+
+
+def test_an_offer_to_agree_on_keys_has_none_of_its_associations():
+    body = wire(offer(keys=KeyAgreement(b"\1" * 32, b"\2" * 32)))["mobivpn:sa-offer"]
+    assert "esp-sa" not in body["inbound"] | body["outbound"]
+    assert set(body["key-agreement"]) == {"own-public-key", "peer-public-key"}
 
 
 def test_what_is_not_said_is_not_sent():
@@ -163,22 +191,34 @@ def longest(last: str) -> IPv6Address:
 def test_the_longest_messages_fit_a_packet_that_is_never_fragmented():
     first, second = longest("1"), longest("2")
     sas = mint_pair(
-        "pair1795000000000000.9999",
+        f"pair{2**53}.{2**53}",
         2**32 - 1,
         first,
         second,
         Mode.TUNNEL,
-        EspAlgorithm.AES256GCM16,
+        EspAlgorithm.AES256_SHA256,
         DifferentBytes(),
         (IPv6Network((first, 128)), IPv6Network((second, 128))),
     )
-    most = 2**53
-    long_offer = SaOffer(most, most, second, second, sas.backward, sas.forward, most)
-    long_offer = replace(long_offer, binding_keys=BindingKeys(bytes(20), bytes(20)))
+    most, plan = 2**53, planned(sas)
     crowd = tuple(longest(f"{i % 10}") for i in range(MAX_CORRESPONDENTS))
-    long_notice = NodeExternal(first, second, most, first, crowd, (second,) * MAX_SESSIONS)
-    for message in (long_offer, long_notice):
+
+    def long_offer(keys: PairKeys) -> SaOffer:
+        offer = SaOffer(most, most, second, second, plan.backward, plan.forward, keys, most)
+        return replace(offer, binding_keys=BindingKeys(bytes(20), bytes(20)))
+
+    for message in (
+        long_offer(keys_of(sas)[0]),
+        long_offer(KeyAgreement(bytes(32), bytes(32), bytes(32))),
+        NodeExternal(first, second, most, first, crowd, (second,) * MAX_SESSIONS),
+        SaProposal(tuple(EspAlgorithm), bytes(32)),
+    ):
         assert len(codec.encode(Envelope(most, most, message))) <= codec.MAX_DATAGRAM_BYTES
+
+
+def test_an_association_of_another_pair_is_the_callers_fault():
+    with pytest.raises(CallerError, match=r"pair1\.2/backward is not of pair 1\.1"):
+        codec.encode(Envelope(1, 1, offer(1, sas=minted(2))))
 
 
 def test_a_message_that_would_not_fit_is_the_callers_fault():
@@ -239,9 +279,15 @@ def test_an_address_is_taken_in_its_canonical_form_only(text: object):
     [
         (["outbound", "spi"], 7),
         (["inbound", "spi"], 2**32),
-        (["outbound", "esp-sa", "encryption", "key"], "00:11"),
-        (["inbound", "esp-sa", "encryption", "key"], "00:11"),
-        (["inbound", "esp-sa", "encryption", "key"], "no secret"),
+        (["outbound", "esp-sa", "encryption", "key"], "AAAA"),
+        (["inbound", "esp-sa", "encryption", "key"], "AAAA"),
+        (["esp-algorithms", "encryption", "algorithm-type"], 21),
+        (["esp-algorithms", "encryption", "key-length"], 192),
+        (["esp-algorithms", "integrity"], 12),
+        (["inbound", "esp-sa", "integrity"], {"key": "AAAA"}),
+        (["inbound", "esp-sa"], None),
+        (["outbound", "esp-sa"], None),
+        (["key-agreement"], {"own-public-key": "", "peer-public-key": ""}),
         (["anti-replay-window-size"], 0),
         (["lifetime-s"], 0),
     ],
@@ -262,7 +308,10 @@ def test_associations_that_cannot_be_are_refused(path: list[str], value: object)
         (["ext-seq-num"], False),
         (["reqid"], 2**32),
         (["tunnel"], {"local": "fd00::1"}),
-        (["outbound", "esp-sa", "encryption", "encryption-algorithm"], 12),
+        (["inbound", "esp-sa", "encryption", "key"], "no secret"),
+        (["esp-algorithms", "encryption"], 20),
+        (["esp-algorithms", "colour"], "blue"),
+        (["outbound", "esp-sa", "encryption", "colour"], "blue"),
         (["outbound", "colour"], "blue"),
     ],
 )
@@ -272,6 +321,42 @@ def test_offers_of_another_shape_are_refused(path: list[str], value: object):
     for name in path[:-1]:
         place = place[name]
     place[path[-1]] = value
+    assert refusal(document) == "bad-value"
+
+
+@pytest.mark.parametrize("name", ["own-public-key", "peer-public-key", "own-private-key"])
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [("", "bad-association"), ("AAAA", "bad-association"), ("*", "bad-value"), (5, "bad-value")],
+)
+def test_keys_to_agree_by_that_cannot_be_are_refused(name: str, key: object, reason: str):
+    document = wire(offer(keys=KeyAgreement(bytes(32), bytes(32))))
+    document["mobivpn:sa-offer"]["key-agreement"][name] = key
+    assert refusal(document) == reason
+
+
+def test_an_offer_with_keys_and_an_agreement_is_refused():
+    document = wire(offer())
+    agreement = wire(offer(keys=KeyAgreement(bytes(32), bytes(32))))
+    document["mobivpn:sa-offer"]["key-agreement"] = agreement["mobivpn:sa-offer"]["key-agreement"]
+    assert refusal(document) == "bad-association"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("algorithms", []),
+        ("algorithms", ["aes256gcm16", "aes256gcm16"]),
+        ("algorithms", ["des"]),
+        ("algorithms", "aes256gcm16"),
+        ("public-key", ""),
+        ("public-key", "AAAA"),
+        ("public-key", 7),
+    ],
+)
+def test_a_proposal_that_cannot_be_is_refused(field: str, value: object):
+    document = wire(SaProposal(tuple(EspAlgorithm), bytes(32)))
+    document["mobivpn:sa-proposal"][field] = value
     assert refusal(document) == "bad-value"
 
 
@@ -287,7 +372,7 @@ def test_binding_keys_that_cannot_be_are_refused(key: object, reason: str):
 
 def test_a_refusal_does_not_quote_the_secret():
     document = wire(offer())
-    secret = "00:11:22:33:zz"
+    secret = "ABCDEFGHIJK*"
     document["mobivpn:sa-offer"]["inbound"]["esp-sa"]["encryption"]["key"] = secret
     with pytest.raises(MalformedError) as error:
         codec.decode(json.dumps(document).encode())
@@ -311,7 +396,7 @@ def test_no_bytes_do_more_than_be_malformed(data: bytes):
         lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=8), c, max_size=3),
         max_leaves=8,
     ),
-    st.sampled_from(["node-external", "sa-offer", "withdraw", "acknowledge"]),
+    st.sampled_from(["node-external", "sa-offer", "sa-proposal", "withdraw", "acknowledge"]),
 )
 def test_no_json_does_more_than_be_malformed(body: object, name: str):
     document = {"epoch": 1, "number": 1, f"mobivpn:{name}": body}

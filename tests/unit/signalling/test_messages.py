@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from mobivpn.errors import CallerError
+from mobivpn.ipsec.keying import GivenKeys
 from mobivpn.signalling.messages import (
     MAX_CORRESPONDENTS,
     Acknowledge,
@@ -78,9 +79,10 @@ def test_an_offer_has_no_half_selector():
 def test_no_secret_is_in_a_repr():
     binding_keys = BindingKeys(b"secret of the peer..", b"secret of this node.")
     whole: SaOffer = offer(binding_keys=binding_keys)
+    assert isinstance(whole.keys, GivenKeys)
     for key in (
-        whole.inbound.key,
-        whole.outbound.key,
+        whole.keys.inbound,
+        whole.keys.outbound,
         binding_keys.inbound,
         binding_keys.outbound,
     ):

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv6Address
 
+from mobivpn.ipsec.keying import GivenKeys
 from mobivpn.vcm.context import (
     Contexts,
     ManagedPair,
@@ -10,7 +11,7 @@ from mobivpn.vcm.context import (
     StoreContext,
 )
 from tests.support.company import MN1, MN2, MN3
-from tests.support.offers import minted
+from tests.support.offers import given, minted
 
 A, B, C = (node.internal_home_address for node in (MN1, MN2, MN3))
 FILE_SERVER = IPv6Address("fd00:10::16")
@@ -19,7 +20,7 @@ CONTEXT = MobileNodeContext(A, MN1.external_home_address, departure=1)
 
 def managed(generation: int, pair: int = 1) -> ManagedPair:
     sas = minted(generation, pair)
-    return ManagedPair(pair, generation, B, sas.backward, sas.forward)
+    return ManagedPair(pair, generation, B, sas.backward, sas.forward, given(sas)[0])
 
 
 def with_context() -> Contexts:
@@ -80,4 +81,5 @@ def test_no_secret_is_in_the_repr_of_a_context():
     contexts = with_context()
     pair = managed(1)
     (stored,) = contexts.manage(A, pair)
-    assert repr(pair.inbound.key) not in repr(stored)
+    assert isinstance(pair.keys, GivenKeys)
+    assert repr(pair.keys.inbound) not in repr(stored)

@@ -1,6 +1,6 @@
 """The VPN connectivity manager (mobivpn.vcm.manager)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
 
 import pytest
@@ -8,6 +8,8 @@ import pytest
 from mobivpn.errors import CallerError
 from mobivpn.host.effects import Record
 from mobivpn.host.plan import NodeIdentity
+from mobivpn.ipsec.keying import GivenKeys, KeyAgreement
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.signalling import codec
 from mobivpn.signalling.exchange import SendSignal
 from mobivpn.signalling.messages import (
@@ -26,11 +28,13 @@ from mobivpn.signalling.messages import (
     Request,
     SaAccept,
     SaOffer,
+    SaProposal,
     SaRefuse,
     SessionDetected,
     SessionIdle,
     Withdraw,
 )
+from mobivpn.variants import KeyScheme
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import EXPIRY_MARGIN_S, PATIENCE_S, RENEWAL, Effect, Manager
 from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
@@ -40,12 +44,24 @@ A, B = MN1.internal_home_address, MN2.internal_home_address
 FILE_SERVER = IPv6Address("fd00:10::16")
 STRANGER = IPv6Address("2001:db8::bad")
 LIFETIME_S, HOLD_DOWN_S = 100, 5.0
+PROPOSALS = {
+    node.internal_home_address: SaProposal(tuple(EspAlgorithm), bytes([number]) * 32)
+    for number, node in enumerate(COMPANY.nodes, start=1)
+}
+ONLY_GCM = SaProposal((EspAlgorithm.AES128GCM16, EspAlgorithm.AES256GCM16), b"\7" * 32)
+ONLY_CBC = SaProposal((EspAlgorithm.AES256_SHA256,), b"\10" * 32)
 
 
 class Vcm:
     """A manager and, for each peer, the numbers of what has been said."""
 
-    def __init__(self, *, binding_keys: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        binding_keys: bool = False,
+        keys: KeyScheme = KeyScheme.SEPARATE,
+        proposals: Mapping[IPv6Address, SaProposal] = PROPOSALS,
+    ) -> None:
         self.core = Manager(
             epoch=7,
             security_gateway=SG,
@@ -54,11 +70,14 @@ class Vcm:
             lifetime_s=LIFETIME_S,
             hold_down_s=HOLD_DOWN_S,
             binding_keys=binding_keys,
+            keys=keys,
         )
         self.now = 0.0
         self.effects: list[Effect] = []
         self.number = 0
         self.open: list[tuple[IPv6Address, Envelope]] = []
+        for node, proposal in proposals.items():
+            self.hears(node, proposal)
 
     def hears(self, source: IPv6Address, message: Request) -> list[tuple[IPv6Address, Message]]:
         """Let a peer say something; return what the VCM says to whom."""
@@ -118,8 +137,13 @@ class Vcm:
         return self.is_answered(node, Withdraw, Acknowledge())
 
 
-def both_external(*, binding_keys: bool = False) -> Vcm:
-    vcm = Vcm(binding_keys=binding_keys)
+def both_external(
+    *,
+    binding_keys: bool = False,
+    keys: KeyScheme = KeyScheme.SEPARATE,
+    proposals: Mapping[IPv6Address, SaProposal] = PROPOSALS,
+) -> Vcm:
+    vcm = Vcm(binding_keys=binding_keys, keys=keys, proposals=proposals)
     vcm.leaves(MN2)
     vcm.leaves(MN1)
     return vcm
@@ -424,7 +448,10 @@ def test_generations_have_secrets_and_reqids_of_their_own():
     vcm.waits_until(RENEWAL * LIFETIME_S)
     first, second = vcm.core.contexts[0].managed_pairs
     assert first.inbound.reqid != second.inbound.reqid
-    assert first.inbound.key != second.inbound.key
+    assert isinstance(first.keys, GivenKeys)
+    assert isinstance(second.keys, GivenKeys)
+    secrets = {key for keys in (first.keys, second.keys) for key in (keys.inbound, keys.outbound)}
+    assert len(secrets) == 4
 
 
 def test_a_pair_that_is_being_withdrawn_is_not_renewed_and_expires():
@@ -472,7 +499,137 @@ def test_noise_is_ignored_with_a_reason():
 def test_no_secret_is_in_any_record(make: Callable[[], Vcm]):
     vcm = make()
     (managed, *_) = vcm.core.contexts[0].managed_pairs
-    assert repr(managed.inbound.key) not in repr(vcm.effects)
+    assert isinstance(managed.keys, GivenKeys)
+    assert repr(managed.keys.inbound) not in repr(vcm.effects)
+
+
+def offers_of(said: list[tuple[IPv6Address, Message]]) -> list[SaOffer]:
+    return [message for _, message in said if isinstance(message, SaOffer)]
+
+
+@pytest.mark.parametrize("scheme", KeyScheme)
+def test_what_both_ends_are_told_of_secrets_fits_together(scheme: KeyScheme):
+    to_second, to_first = offers_of(both_external(keys=scheme).hears(SG, SessionDetected(A, B)))
+    match to_first.keys, to_second.keys:
+        case GivenKeys() as one, GivenKeys() as other:
+            assert (one.inbound, one.outbound) == (other.outbound, other.inbound)
+            assert one.inbound != one.outbound
+        case KeyAgreement() as one, KeyAgreement() as other:
+            assert one.own_public_key == other.peer_public_key
+            assert other.own_public_key == one.peer_public_key
+            assert one.own_private_key != other.own_private_key or scheme is KeyScheme.BLIND
+        case _:
+            pytest.fail("two kinds of keys")
+
+
+def test_a_blind_vcm_passes_on_the_public_keys_that_it_was_told_and_no_private_one():
+    vcm = both_external(keys=KeyScheme.BLIND)
+    _, to_first = offers_of(vcm.hears(SG, SessionDetected(A, B)))
+    assert to_first.keys == KeyAgreement(b"\1" * 32, b"\2" * 32)
+    assert [pair.keys for c in vcm.core.contexts for pair in c.managed_pairs] == [
+        KeyAgreement(b"\2" * 32, b"\1" * 32),
+        KeyAgreement(b"\1" * 32, b"\2" * 32),
+    ]
+
+
+def test_a_blind_vcm_has_no_use_for_a_proposal_without_a_public_key():
+    vcm = both_external(keys=KeyScheme.BLIND, proposals={A: PROPOSALS[A]})
+    vcm.hears(B, SaProposal(tuple(EspAlgorithm)))
+    assert vcm.records == [("vcm_ignored", None)]
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+
+
+def test_a_renewal_takes_the_newest_public_keys():
+    vcm = both_external(keys=KeyScheme.BLIND)
+    vcm.hears(SG, SessionDetected(A, B))
+    for node in (A, B):
+        vcm.accepts(node)
+    for node in (A, B):
+        vcm.switches(node)
+    vcm.hears(A, SaProposal(tuple(EspAlgorithm), b"\11" * 32))
+    _, to_first = offers_of(vcm.waits_until(RENEWAL * LIFETIME_S))
+    assert to_first.keys == KeyAgreement(b"\11" * 32, b"\2" * 32)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (PROPOSALS[A], PROPOSALS[B], EspAlgorithm.AES256GCM16),
+        # The VCM's order counts, not the nodes'.
+        (ONLY_GCM, PROPOSALS[B], EspAlgorithm.AES256GCM16),
+        (PROPOSALS[A], ONLY_CBC, EspAlgorithm.AES256_SHA256),
+    ],
+)
+def test_a_pair_takes_the_best_algorithm_that_both_propose(
+    one: SaProposal, other: SaProposal, expected: EspAlgorithm
+):
+    vcm = both_external(proposals={A: one, B: other})
+    offers = offers_of(vcm.hears(SG, SessionDetected(A, B)))
+    algorithms = {o.inbound.algorithm for o in offers} | {o.outbound.algorithm for o in offers}
+    assert algorithms == {expected}
+
+
+def test_a_session_waits_for_the_proposals_of_its_nodes():
+    vcm = both_external(proposals={A: PROPOSALS[A]})
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    assert to_whom(vcm.hears(B, PROPOSALS[B]), SaOffer) == [B, A]
+
+
+def test_a_session_that_has_waited_for_a_proposal_in_vain_is_watched_for():
+    vcm = both_external(proposals={})
+    vcm.hears(SG, SessionDetected(A, B))
+    assert to_whom(vcm.waits_until(PATIENCE_S), PairWithdrawn) == [SG]
+    assert vcm.hears(A, PROPOSALS[A]) == []
+    vcm.hears(SG, SessionDetected(A, B))
+    assert to_whom(vcm.hears(B, PROPOSALS[B]), SaOffer) == [B, A]
+
+
+def unmatched() -> Vcm:
+    vcm = both_external(proposals={A: ONLY_GCM, B: ONLY_CBC})
+    vcm.hears(SG, SessionDetected(A, B))
+    return vcm
+
+
+def test_without_an_algorithm_in_common_a_session_stays_on_the_gateway_and_that_is_told():
+    vcm = unmatched()
+    assert [e.details for e in vcm.effects if isinstance(e, Record)] == [
+        {
+            "nodes": [str(A), str(B)],
+            "first_proposes": ["aes128gcm16", "aes256gcm16"],
+            "second_proposes": ["aes256-sha256"],
+        }
+    ]
+    assert vcm.records == [("vcm_no_algorithm_in_common", None)]
+    assert vcm.core.deadline is None
+    assert vcm.hears(SG, SessionDetected(A, B)) == []
+    assert vcm.records == []
+
+
+def test_a_session_without_an_algorithm_is_watched_for_when_a_node_proposes_others():
+    vcm = unmatched()
+    assert vcm.hears(A, ONLY_GCM) == []
+    assert vcm.hears(MN3.internal_home_address, ONLY_CBC) == []
+    assert vcm.hears(MN3.internal_home_address, ONLY_GCM) == []
+    assert to_whom(vcm.hears(A, PROPOSALS[A]), PairWithdrawn) == [SG]
+    assert to_whom(vcm.hears(SG, SessionDetected(A, B)), SaOffer) == [B, A]
+
+
+def test_a_session_without_an_algorithm_is_asked_again_when_a_node_has_left_again():
+    vcm = unmatched()
+    vcm.hears(SG, NodeInternal(A))
+    vcm.leaves(MN1, departure=2)
+    vcm.hears(SG, SessionDetected(A, B))
+    assert vcm.records == [("vcm_no_algorithm_in_common", None)]
+
+
+def test_a_pair_is_not_renewed_without_an_algorithm_in_common_but_withdrawn():
+    vcm = protected()
+    vcm.hears(A, ONLY_GCM)
+    vcm.hears(B, ONLY_CBC)
+    said = vcm.waits_until(RENEWAL * LIFETIME_S)
+    assert said == [(node, Withdraw(1, "no algorithm in common")) for node in (A, B)]
+    vcm.goes_back(A)
+    assert to_whom(vcm.goes_back(B), PairWithdrawn) == [SG]
 
 
 def test_the_deadline_is_the_next_thing_to_do():

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.errors import IllegalTransition
@@ -22,7 +22,7 @@ from mobivpn.vcm.provisioning import (
     Send,
 )
 from tests.support.company import MN1, MN2
-from tests.support.offers import minted
+from tests.support.offers import given, minted, planned
 
 A, B = MN1.internal_home_address, MN2.internal_home_address
 
@@ -33,8 +33,13 @@ def end(node: NodeIdentity) -> PairEnd:
 
 def offered() -> Provisioning:
     pair = Provisioning(1, end(MN1), end(MN2), lifetime_s=3600)
-    pair.offered(minted(1))
+    make_offers(pair, 1)
     return pair
+
+
+def make_offers(pair: Provisioning, generation: int) -> list[Effect]:
+    sas = minted(generation)
+    return pair.offered(planned(sas), given(sas))
 
 
 def protected() -> Provisioning:
@@ -60,13 +65,11 @@ def test_both_ends_are_offered_the_pair_at_once():
     sas = minted(1)
     pair = Provisioning(1, end(MN1), end(MN2), lifetime_s=3600)
     # mn2 <-- SaOffer (206) -- vcm, mn1 <-- SaOffer (210) -- vcm
-    to_second, to_first = pair.offered(sas)
-    assert to_second == Send(
-        B, SaOffer(1, 1, A, MN1.external_home_address, sas.forward, sas.backward, 3600)
-    )
-    assert to_first == Send(
-        A, SaOffer(1, 1, B, MN2.external_home_address, sas.backward, sas.forward, 3600)
-    )
+    plan, (first, second) = planned(sas), given(sas)
+    to_second, to_first = pair.offered(plan, (first, second))
+    one, other = MN1.external_home_address, MN2.external_home_address
+    assert to_second == Send(B, SaOffer(1, 1, A, one, plan.forward, plan.backward, second, 3600))
+    assert to_first == Send(A, SaOffer(1, 1, B, other, plan.backward, plan.forward, first, 3600))
     assert pair.state is PairState.OFFERED
 
 
@@ -101,7 +104,7 @@ def test_a_renewal_offers_the_next_generation_and_releases_the_old_one_last():
     pair = protected()
     assert [
         (e.message.generation, e.to)
-        for e in pair.offered(minted(2))
+        for e in make_offers(pair, 2)
         if isinstance(e, Send) and isinstance(e.message, SaOffer)
     ] == [(2, B), (2, A)]
     assert pair.state is PairState.OFFERED
@@ -178,7 +181,9 @@ def test_withdrawing_is_never_undone():
     assert all(after in over for (before, _), after in END_TRANSITIONS.items() if before in over)
 
 
-@given(st.lists(st.tuples(st.sampled_from([A, B]), st.sampled_from(EndInput)), max_size=20))
+@hypothesis.given(
+    st.lists(st.tuples(st.sampled_from([A, B]), st.sampled_from(EndInput)), max_size=20)
+)
 def test_a_pair_is_protected_only_while_both_ends_are(steps: list[tuple[object, EndInput]]):
     pair = offered()
     for node, happened in steps:
@@ -186,7 +191,7 @@ def test_a_pair_is_protected_only_while_both_ends_are(steps: list[tuple[object, 
         causes: dict[EndInput, Callable[[], object]] = {
             EndInput.OFFER_ACCEPTED: lambda n=node: pair.offer_accepted(n),  # type: ignore[misc]
             EndInput.OUTBOUND_SWITCHED: lambda n=node: pair.outbound_switched(n),  # type: ignore[misc]
-            EndInput.RENEWED: lambda: pair.offered(minted(9)),
+            EndInput.RENEWED: lambda: make_offers(pair, 9),
             EndInput.ORDERED_BACK: lambda: pair.ordered_back(EndReason.IDLE),
             EndInput.WENT_BACK: lambda n=node: pair.went_back(n),  # type: ignore[misc]
             EndInput.RETURNED_HOME: lambda n=node: pair.returned_home(n, EndReason.RETURNED),  # type: ignore[misc]
