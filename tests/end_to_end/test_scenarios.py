@@ -9,8 +9,5 @@ from tests.support.runs import Run, asked
 
 @pytest.mark.runs(asked("one-way-udp"), asked("three-nodes"))
 def test_a_scenario_passes_its_checks(runs: Sequence[Run]):
-    assert {run.summary["experiment"]: run.failed for run in runs} == {
-        "one-way-udp": [],
-        "three-nodes": [],
-    }
+    assert [run.failed for run in runs] == [[], []]
     assert [run.summary["verdict"] for run in runs] == ["passed", "passed"]
