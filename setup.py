@@ -29,6 +29,10 @@ setup(
         "click==8.5.1",
         "rich==15.0.0",
         "jinja2==3.1.6",
+        "distributed==2026.8.0",
+        "pandas==3.1.1",
+        "pyarrow==26.0.1",
+        "scipy==1.17.1",
     ],
     extras_require={
         "test": [

@@ -1,4 +1,4 @@
-"""The command line: ./lab run, test, shell, list, doctor, clean.
+"""The command line: ./lab run, sweep, test, shell, list, doctor, clean.
 
 Each error is one line (what, where, what to do), no traceback: exit code 2 for bad input, 3 for
 missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Results go to standard
@@ -23,6 +23,7 @@ from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import Variants
 from vm import doctor as examination
 from vm import lease, packages, places, signals
+from vm.capacity import vms_that_fit
 from vm.clock import Clock
 from vm.errors import LabCrashed, LabError
 from vm.machine import Machine
@@ -198,6 +199,83 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     screen.show(folder, Console(stderr=True))
     click.echo(folder)
     if ResultSet(folder).load_summary()["verdict"] == "failed":
+        sys.exit(1)
+
+
+class _Plot(click.ParamType):
+    """VALUE:PARAMETER[:BY]."""
+
+    name = "value:parameter[:by]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        parts = str(value).split(":")
+        if len(parts) not in (2, 3) or not all(parts):
+            self.fail(f"'{value}' is not VALUE:PARAMETER or VALUE:PARAMETER:BY", param, ctx)
+        return tuple(parts)
+
+
+@lab.command()
+@click.argument("sweep", metavar="NAME|SWEEP.toml")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the Dask cluster of this scheduler (tcp://HOST:PORT).  [default: one of this "
+    "machine's own]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Runs at a time on this machine.  [default: as many as cores and memory hold]",
+)
+@click.option(
+    "--plot",
+    "plots",
+    type=_Plot(),
+    multiple=True,
+    metavar="VALUE:PARAMETER[:BY]",
+    help="Draw a value over a parameter, beside the sweep's own plots; can be repeated.",
+)
+@click.option("--clock", type=_Member(Clock), help="What makes time pass.  [default: virtual]")
+@click.option("--machine", type=_Member(Machine), default=Machine.AUTO.value, show_default=True,
+              help="Lab VMs, or the present kernel as root.")  # fmt: skip
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Keep runs, table and plots under this folder.  [default: results/sweeps/]",
+)
+def sweep(
+    sweep: str, scheduler: str | None, workers: int | None, plots: Any, **options: Any
+) -> None:
+    """Run a scenario over many parameters and seeds; what has been run is not run again."""
+    from experiments import runner
+    from experiments.sweep import cluster
+    from experiments.sweep import plan as plans
+    from experiments.sweep import sweep as sweeps
+
+    progress = Progress()
+    plans.load(sweep)
+    given = runner.Options(**{**options, "results": options["results"] or sweeps.RESULTS})
+    _need_packages(given.machine, progress)
+    where = cluster.Cluster(workers or vms_that_fit(), scheduler)
+    extra = [plans.Plot(value=p[0], over=p[1], by=p[2] if p[2:] else None) for p in plots]
+    try:
+        outcome = sweeps.carry_out(sweep, given, where, progress, extra)
+    except (KeyboardInterrupt, LabError):
+        progress.abandon()
+        raise
+    progress.end()
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in outcome.verdicts.items())
+    click.echo(
+        f"{outcome.runs} runs, {outcome.known} of them known before: {verdicts or 'no result'}",
+        err=True,
+    )
+    for key, why in outcome.failures.items():
+        click.echo(f"no result   {key}: {why}", err=True)
+    for picture in outcome.pictures:
+        click.echo(f"plot        {outcome.folder / 'plots' / picture.name}.png", err=True)
+    click.echo(outcome.folder)
+    if not outcome.good:
         sys.exit(1)
 
 

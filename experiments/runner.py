@@ -57,6 +57,8 @@ class Options:
     results: Path = RESULTS
     limit_s: float | None = None
     memory_mib: int = 1536
+    page: bool = True
+    """Whether to draw plots and page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,18 @@ class _Lines:
 
 
 def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path:
+    """Run the scenario of that name, or in that file; see `carry_out`. Raises ScenarioError too."""
+    return carry_out(load(name_or_path, options), options, watch)
+
+
+def carry_out(scenario: Scenario, options: Options, watch: Watch | None = None) -> Path:
     """Run a scenario; return its result folder, summary, plots and page in it.
 
     A folder whose run was broken off is deleted; one whose lab failed stays, with its console.log.
-    Raises ScenarioError or LabError (one line each).
+    Raises LabError (one line).
     """
     watch = watch or Watch()
     began = time.monotonic()
-    scenario = load(name_or_path, options)
     used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
     folder = create_folder(options.results, scenario.name, datetime.now())
     try:
@@ -101,10 +107,10 @@ def run(name_or_path: str, options: Options, watch: Watch | None = None) -> Path
         job = _job(spec, folder, scenario, options, clock)
         watch.progress("run the scenario in the lab", 0, 0)
         console = _Lines(folder / CONSOLE_LOG, watch.line)
-        _carry_out(job, used, console, watch, folder)
+        _in_lab(job, used, console, watch, folder)
         in_lab = time.monotonic()
         _note(folder, wall_seconds=in_lab - began)
-        parts = {"lab": in_lab - began, **_evaluate(folder, watch)}
+        parts = {"lab": in_lab - began, **_evaluate(folder, watch, page=options.page)}
         _note(folder, wall_by_part=parts)
     except LabCrashed as error:
         error.args = (f"{error} (what it left: {folder})",)
@@ -236,7 +242,7 @@ def _job(
     )
 
 
-def _carry_out(job: Job, used: Machine, console: _Lines, watch: Watch, folder: Path) -> None:
+def _in_lab(job: Job, used: Machine, console: _Lines, watch: Watch, folder: Path) -> None:
     partial = (folder, _COMPLETE)
     code = machine.run(job, used, console, progress=watch.progress, partial=partial)
     if code:
@@ -246,18 +252,21 @@ def _carry_out(job: Job, used: Machine, console: _Lines, watch: Watch, folder: P
         )
 
 
-def _evaluate(folder: Path, watch: Watch) -> dict[str, float]:
+def _evaluate(folder: Path, watch: Watch, *, page: bool) -> dict[str, float]:
     """Measure and draw; return the seconds that each took."""
     # Here, not above: they take a second to import, and nothing before this needs them.
     from experiments.analyse import analyse
-    from experiments.report import page
 
     began = time.monotonic()
     watch.progress("measure", 0, 0)
     analyse(folder)
     measured = time.monotonic()
+    if not page:
+        return {"analysis": measured - began}
+    from experiments.report.page import write
+
     watch.progress("draw", 0, 0)
-    page.write(folder)
+    write(folder)
     return {"analysis": measured - began, "report": time.monotonic() - measured}
 
 

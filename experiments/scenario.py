@@ -327,20 +327,22 @@ def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario
     try:
         return Scenario.model_validate(_overridden(data, overrides or {}))
     except ValidationError as error:
-        raise ScenarioError(f"{path}: {_first(error)}") from error
+        raise ScenarioError(f"{path}: {first_error(error)}") from error
 
 
 def _overridden(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     merged = dict(data)
     for key, value in overrides.items():
         table = data.get(key)
-        both = isinstance(table, dict) and isinstance(value, dict)
-        merged[key] = {**table, **value} if both else value
+        if isinstance(table, dict) and isinstance(value, dict):
+            merged[key] = _overridden(table, value)
+        else:
+            merged[key] = value
     return merged
 
 
-def _first(error: ValidationError) -> str:
-    """Return the first thing that is wrong: the key, what it was, what is allowed."""
+def first_error(error: ValidationError, root: type[BaseModel] = Scenario) -> str:
+    """Return the first thing that is wrong in a `root`: the key, what it was, what is allowed."""
     # An unknown key says more than the key that is missed because of it.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = ""
@@ -348,7 +350,7 @@ def _first(error: ValidationError) -> str:
         key += f" {part + 1}" if isinstance(part, int) else f"{'.' if key else ''}{part}"
     allowed = ""
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = Scenario
+        model = root
         for part in first["loc"][:-1]:
             field = model.model_fields.get(str(part))
             nested = _model_in(field.annotation) if field is not None else None

@@ -13,7 +13,10 @@ from vm.packages import ensure as ensure_packages
 from vm.progress import Progress
 
 # The first set-up installs all in one go, so that nobody must ask an administrator twice.
-_SET_UP_BY = {"run": set(Need), "test": set(Need), "shell": set(Need), "list": {Need.PYTHON}}
+_SET_UP_BY = {
+    **{command: set(Need) for command in ("run", "sweep", "test", "shell")},
+    "list": {Need.PYTHON},
+}
 _WITHOUT = ("doctor", "clean")
 _HELP = {"-h", "--help"}
 

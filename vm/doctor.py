@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from vm import environment, kernel, machine, native, packages, places
+from vm.capacity import MEMORY_MIB, available_memory_mib
 from vm.clock import Clock
 from vm.errors import LabError
 from vm.machine import Machine
 
-MEMORY_MIB = 2048
 OPEN_FILES = 4096
 """A walk had 1300 open at a time."""
 _DISK_MIB = 3072
@@ -112,17 +111,9 @@ def _native() -> Finding:
 
 
 def _memory() -> Finding:
-    available = available_memory_mib(Path("/proc/meminfo").read_text(encoding="ascii"))
+    available = available_memory_mib()
     state = State.GOOD if available >= MEMORY_MIB else State.BAD
     return Finding("memory", state, f"{available} MiB available, a run takes up to {MEMORY_MIB}")
-
-
-def available_memory_mib(meminfo: str) -> int:
-    """Return the memory that programs can have, as /proc/meminfo tells it."""
-    for line in meminfo.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) >> 10
-    return 0
 
 
 def _files() -> Finding:

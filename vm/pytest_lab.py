@@ -13,14 +13,13 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vm import environment, kernel, machine, packages
+from vm.capacity import vms_that_fit
 from vm.clock import Clock
-from vm.doctor import MEMORY_MIB, available_memory_mib
 from vm.errors import LabCrashed, LabError
 from vm.job import Job
 from vm.machine import Machine
@@ -236,12 +235,6 @@ def spread(node_ids: Sequence[str], count: int) -> list[list[str]]:
     for tests in sorted(by_file.values(), key=len, reverse=True):
         min(groups, key=len).extend(tests)
     return groups
-
-
-def vms_that_fit() -> int:
-    """Return how many VMs this machine's cores and memory hold, at least one."""
-    memory = available_memory_mib(Path("/proc/meminfo").read_text(encoding="ascii"))
-    return max(1, min(len(os.sched_getaffinity(0)), memory // MEMORY_MIB))
 
 
 def _is_lab(item: pytest.Item) -> bool:

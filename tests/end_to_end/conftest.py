@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.runs import Asked, Run, Runs
-from vm.pytest_lab import vms_that_fit
+from vm.capacity import vms_that_fit
 
 KEY = pytest.StashKey[Runs]()
 

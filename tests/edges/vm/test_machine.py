@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vm import doctor, machine, native, packages
+from vm import capacity, doctor, machine, native, packages
 from vm.clock import Clock
 from vm.doctor import State
 from vm.errors import LabError
@@ -116,8 +116,8 @@ def test_missing_packages_come_with_the_line_that_installs_them(here: pytest.Mon
 
 
 def test_available_memory_is_read_in_mebibytes() -> None:
-    assert doctor.available_memory_mib("MemFree: 1 kB\nMemAvailable:  2097152 kB\n") == 2048
-    assert doctor.available_memory_mib("") == 0
+    assert capacity.available_memory_mib("MemFree: 1 kB\nMemAvailable:  2097152 kB\n") == 2048
+    assert capacity.available_memory_mib("") == 0
 
 
 class Terminal(StringIO):

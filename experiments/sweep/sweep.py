@@ -1,0 +1,94 @@
+"""Carry out a sweep: run what is not known yet, then table and plots of all of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments import runner
+from experiments.errors import ResultError
+from experiments.report.drawing import Picture
+from experiments.sweep import cluster, figures, plan, table
+from experiments.sweep.cluster import Cluster
+from experiments.sweep.plan import Plot
+from experiments.sweep.store import Store, inputs_of
+from vm import kernel, machine
+from vm.clock import Clock
+from vm.machine import Machine
+
+RESULTS = runner.RESULTS / "sweeps"
+STORE = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has come of a sweep: of how many runs, how many were known, which came to nothing."""
+
+    folder: Path
+    runs: int
+    known: int
+    failures: dict[str, str]
+    verdicts: dict[str, int]
+    pictures: list[Picture]
+
+    @property
+    def good(self) -> bool:
+        """Whether every run came to a result, and passed its checks."""
+        return not self.failures and set(self.verdicts) <= {"passed"}
+
+
+def carry_out(
+    name_or_path: str,
+    options: runner.Options,
+    where: Cluster,
+    progress: kernel.Progress,
+    plots: Iterable[Plot] = (),
+) -> Outcome:
+    """Carry out the sweep of that name, or in that file.
+
+    Results are kept in `options.results`/runs, whatever sweep they are of: what is there is not run
+    again. Raises ScenarioError, ResultError or LabError in one line.
+    """
+    sweep, wanted = plan.load(name_or_path)
+    plots = (*sweep.plot, *plots)
+    used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
+    if used is Machine.UML:
+        kernel.ensure(progress)
+    inputs = inputs_of(used, clock)
+    runs = {one.key(inputs): one for one in wanted}
+    store = Store(options.results.resolve() / STORE)
+    missing = {key: one for key, one in runs.items() if store.load(key) is None}
+    failures: dict[str, str] = {}
+    if missing:
+        failures = cluster.carry_out(
+            missing,
+            replace(
+                options,
+                machine=used,
+                clock=clock,
+                page=False,
+                results=cluster.results_of_workers(),
+            ),
+            store,
+            where,
+            lambda done, total: progress(f"carry out {total} runs", done, total),
+        )
+    progress("draw", 0, 0)
+    folder = options.results.resolve() / sweep.name
+    known = [(one, record) for key, one in runs.items() if (record := store.load(key)) is not None]
+    rows = [
+        ({**one.parameters, "seed": one.scenario.seed}, record["summary"]) for one, record in known
+    ]
+    result = table.table_of(rows)
+    pictures: list[Picture] = []
+    try:
+        (folder / "plots").mkdir(parents=True, exist_ok=True)
+        if rows:
+            table.write(result, folder)
+            for plot in plots:
+                picture = figures.draw(sweep, result, plot)
+                picture.save(folder / "plots")
+                pictures.append(picture)
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be written ({error.strerror})") from error
+    verdicts = result["verdict"].value_counts().to_dict() if rows else {}
+    return Outcome(folder, len(runs), len(runs) - len(missing), failures, verdicts, pictures)
