@@ -62,6 +62,7 @@ class MobileNodeHost:
             solicits=solicits,
             waits=databases.detection is DuplicateDetection.CLASSIC,
             authenticates=databases.advertisements is not None,
+            moves_inside=self._company.is_public,
         )
         self._mobility = mobility
         self._correspondent = correspondent
@@ -152,7 +153,8 @@ class MobileNodeHost:
         return [*self._tell_movement(now), *self._settle()]
 
     def _tell_movement(self, now: float) -> list[Effect]:
-        here = self._place.care_of_address if isinstance(self._place, Outside) else None
+        attached = isinstance(self._place, Inside | Outside)
+        here = self._place.care_of_address if attached else None
         former = tuple(place.care_of_address for place in self._former)
         return self._carry_on(self._mobility.care_of_address_changed(here, now, former), now)
 
@@ -184,21 +186,27 @@ class MobileNodeHost:
         return carried
 
     def _came_home(self, place: Inside, now: float) -> list[Effect]:
-        """Go back to "no IPsec"; tell the neighbours, and sg from the internal address."""
+        """Go back to "no IPsec"; tell the neighbours, and sg from where the node is now."""
+        sg, care_of_address = self._company.security_gateway, place.care_of_address
         carried: list[Effect] = []
-        for peer in [self._company.home_agent, self._company.security_gateway]:
+        for peer in (self._company.home_agent, *(() if care_of_address else (sg,))):
             carried += self._carry_on(self._mobility.forget(peer), now)
-        carried += self._tell_movement(now)
+        if care_of_address is None:
+            carried += self._tell_movement(now)
         carried += self._from_endpoint(self._endpoint.came_inside(), now)
         for node in self._company.nodes:
             carried += self._carry_on(
                 self._correspondent.forget(node.external_home_address, now), now
             )
         carried += self._settle()
-        carried.append(AnnounceAddress(self._me.internal_home_address, place.device))
+        announced = care_of_address or self._me.internal_home_address
+        carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
-        if self._away:
-            self._away = False
+        was_away, self._away = self._away, False
+        if care_of_address is not None:
+            carried += self._tell_movement(now)
+            carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
+        elif was_away:
             carried += self._carry_on(
                 self._mobility.deregister_inside(
                     self._company.security_gateway_inside,

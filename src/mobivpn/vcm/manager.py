@@ -325,7 +325,7 @@ class Manager:
             reqid=_reqid(pair.pair, generation),
             first=pair.first.external_home_address,
             second=pair.second.external_home_address,
-            mode=Mode.TUNNEL,
+            mode=pair.mode,
             algorithm=algorithm,
             random_bytes=self._random_bytes,
             inner=(
