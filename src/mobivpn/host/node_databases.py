@@ -275,6 +275,8 @@ class NodeDatabases:
                 precedence=Precedence.MOBILITY_BY_HOME_AGENT,
                 mark=BY_HOME_AGENT_MARK,
             )
+            if self.company.node_prefix is not None:
+                yield from self._care_of_tests(self.company.node_prefix)
         # All others go as they are given (section 9.5.4), or by the peer's home agent.
         yield SecurityPolicy(
             name="mobility/out",
@@ -301,6 +303,17 @@ class NodeDatabases:
                 ),
             ),
         )
+
+    def _care_of_tests(self, peers: IPv6Network) -> Iterator[SecurityPolicy]:
+        """Yield what lets CoTI and CoT through, between a care-of and a VPN address."""
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            yield SecurityPolicy(
+                name=f"care_of_test/{direction.value}",
+                direction=direction,
+                selector=TrafficSelector(EVERYWHERE, peers, IPPROTO_MH),
+                action=PolicyAction.BYPASS,
+                precedence=Precedence.SIGNALLING,
+            )
 
     def _data(self) -> Iterator[SecurityPolicy]:
         """Yield what admits unprotected data to the home address by a routing header (11.3.3).
