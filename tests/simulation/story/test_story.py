@@ -83,9 +83,10 @@ def calm_paths(world: World, for_s: float = 2.0) -> set[str]:
         (VcmPlace.GATEWAY, True, 0.05),
     ],
 )
-def test_the_whole_walk(vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
+@pytest.mark.parametrize("public", [False, True])
+def test_the_whole_walk(public: bool, vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
     faults = Faults(agent_delay_s=agent_delay_s)
-    world = talking(World(vcm_at=vcm_at, combined=combined, faults=faults))
+    world = talking(World(public=public, vcm_at=vcm_at, combined=combined, faults=faults))
     assert calm_paths(world) == {""}
     for node, network, path in WALK:
         move(world, node, network)
