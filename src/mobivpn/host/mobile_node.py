@@ -153,8 +153,8 @@ class MobileNodeHost:
         return [*self._tell_movement(now), *self._settle()]
 
     def _tell_movement(self, now: float) -> list[Effect]:
-        attached = isinstance(self._place, Inside | Outside)
-        here = self._place.care_of_address if attached else None
+        place = self._place
+        here = place.care_of_address if isinstance(place, Inside | Outside) else None
         former = tuple(place.care_of_address for place in self._former)
         return self._carry_on(self._mobility.care_of_address_changed(here, now, former), now)
 

@@ -93,8 +93,8 @@ class Movement:
     `solicits`: it asks for routers, instead of waiting until they advertise themselves. `waits`: a
     care-of address is tentative until the kernel calls it usable. `authenticates`: the company's
     prefix in an advertisement that nobody vouches for is of no use, neither to be inside, nor for a
-    care-of address; an address of the VPN must not be seen outside. `moves_inside`: it has a care-of
-    address there as well (embodiment 2), on whose link nobody else makes addresses.
+    care-of address; an address of the VPN must not be seen outside. `moves_inside`: it has a
+    care-of address there as well (embodiment 2), on whose link nobody else makes addresses.
     """
 
     vpn_prefix: IPv6Network

@@ -561,7 +561,8 @@ class World:
                     self.random.randbytes,
                     protected=homes | internals,
                     other_names={
-                        me.internal_home_address: me.external_home_address for me in self.company.nodes
+                        me.internal_home_address: me.external_home_address
+                        for me in self.company.nodes
                     },
                 ),
                 SignallingEndpoint(1, [self.company.vcm, self.company.internal_router]),
