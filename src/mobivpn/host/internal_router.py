@@ -73,9 +73,10 @@ class InternalRouter:
         node = self._absent.pop(message.internal_home_address, None)
         if company.is_public and message.care_of_address is not None:
             node = company.node_at(message.internal_home_address)
-            self._present[message.internal_home_address] = message.care_of_address
         if node is None:
             return []
+        if message.care_of_address is not None:
+            self._present[node.internal_home_address] = message.care_of_address
         return [*self._settle(), Record("node_present", details={"node": node.name})]
 
     def _settle(self) -> list[Effect]:
