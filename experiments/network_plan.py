@@ -37,7 +37,8 @@ class NetworkPlan:
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
     outside, none; the VCM's that of the host that it is on (`vcm_at`). `prefix_by_network` has the
     access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
-    router of each network that imitates the inside.
+    router of each network that imitates the inside. `is_public`: a node has one home address, which
+    r22 routes while it is inside (embodiment 2).
     """
 
     nodes: tuple[MobileNode, ...]
@@ -55,6 +56,7 @@ class NetworkPlan:
     signalling_port: int = 5202
     fake_networks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     vcm_at: str = "vcm"
+    is_public: bool = False
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -130,7 +132,7 @@ class NetworkPlan:
 
     def _leg_ms(self, first: str, second: str) -> float:
         if first == second == INSIDE:
-            return 2 * self.delay_ms[LAN]
+            return (4 if self.is_public else 2) * self.delay_ms[LAN]
         ups, downs = self._distances_up(first), self._distances_up(second)
         return min(ups[station] + downs[station] for station in ups.keys() & downs.keys())
 
@@ -183,6 +185,7 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
                 for name, address in addresses.get("fake_networks", {}).items()
             },
             vcm_at=str(run.get("variants", {}).get("vcm_at", "vcm")),
+            is_public=run.get("embodiment") == 2,
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

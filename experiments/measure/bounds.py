@@ -72,10 +72,11 @@ def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:
 def _leaving_inbound(here: str, there: str, plan: NetworkPlan) -> float:
     """Binding update to sg, sg tells r22, r22 announces itself for the node, the next packet turns.
 
-    A peer outside sends by way of r22 already: there is nobody to announce anything to.
+    A peer outside sends by way of r22 already, as all do to public addresses: there is nobody to
+    announce anything to.
     """
     told = plan.propagation_ms(here, "sg", "r22")
-    if there == INSIDE:
+    if there == INSIDE and not plan.is_public:
         told += plan.propagation_ms("r22", there, "r22")
     return told + plan.propagation_ms("r22", "sg", here)
 
@@ -102,13 +103,14 @@ def _direct_handover(
 def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[float, float]:
     """Outbound, plain; inbound, whatever must be undone for the peer's packets to come inside.
 
-    Peer inside: the node's own advertisement, then the peer's packet. Peer outside: sg hears of it
-    (binding update of lifetime 0, or a packet); if the peer used the direct path, the VCM orders it
+    Peer inside: the node's own advertisement, then the peer's packet; with public addresses, sg and
+    r22 are told first where the node is. Peer outside: sg hears of it (binding update, or a packet); if the peer used the direct path, the VCM orders it
     back and its packets take the gateway; else r22 is told, where they already pass.
     """
     way = plan.propagation_ms
     if there == INSIDE:
-        return way(here, there), way(here, there, here)
+        told = way(here, "sg", "r22", here) if plan.is_public else way(here, there, here)
+        return way(here, there), told
     outbound = way(here, "r22", "sg", there)
     heard = way(here, "sg")
     if direct:
