@@ -38,7 +38,8 @@ class NetworkPlan:
     outside, none; the VCM's that of the host that it is on (`vcm_at`). `prefix_by_network` has the
     access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
     router of each network that imitates the inside. `is_public`: a node has one home address, which
-    r22 routes while it is inside (embodiment 2).
+    r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM's messages to a node outside
+    go by its home agent.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -57,6 +58,7 @@ class NetworkPlan:
     fake_networks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     vcm_at: str = "vcm"
     is_public: bool = False
+    vcm_is_direct: bool = False
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -130,6 +132,11 @@ class NetworkPlan:
         """
         return sum(self._leg_ms(first, second) for first, second in pairwise(stations))
 
+    def vcm_ms(self, place: str) -> float:
+        """Return how long a message takes between the VCM and a node outside, either way."""
+        by_home_agent = ("ha",) if self.vcm_is_direct else ()
+        return self.propagation_ms("vcm", "sg", *by_home_agent, place)
+
     def _leg_ms(self, first: str, second: str) -> float:
         if first == second == INSIDE:
             return (4 if self.is_public else 2) * self.delay_ms[LAN]
@@ -186,6 +193,7 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
             },
             vcm_at=str(run.get("variants", {}).get("vcm_at", "vcm")),
             is_public=run.get("embodiment") == 2,
+            vcm_is_direct=run.get("variants", {}).get("vcm_sa") == "direct",
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

@@ -104,8 +104,9 @@ def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[
     """Outbound, plain; inbound, whatever must be undone for the peer's packets to come inside.
 
     Peer inside: the node's own advertisement, then the peer's packet; with public addresses, sg and
-    r22 are told first where the node is. Peer outside: sg hears of it (binding update, or a packet); if the peer used the direct path, the VCM orders it
-    back and its packets take the gateway; else r22 is told, where they already pass.
+    r22 are told first where the node is. Peer outside: sg hears of it (binding update, or a
+    packet); if the peer used the direct path, the VCM orders it back and its packets take the
+    gateway; else r22 is told, where they already pass.
     """
     way = plan.propagation_ms
     if there == INSIDE:
@@ -114,7 +115,8 @@ def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[
     outbound = way(here, "r22", "sg", there)
     heard = way(here, "sg")
     if direct:
-        return outbound, heard + way("sg", "vcm", "sg", there, "sg", "r22", here)
+        ordered = way("sg", "vcm") + plan.vcm_ms(there)
+        return outbound, heard + ordered + way(there, "sg", "r22", here)
     return outbound, heard + way("sg", "r22", here)
 
 
@@ -123,14 +125,13 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
 
     202 from sg to the VCM; an offer to each node; its acceptance; the acceptance forwarded to the
     other node; the slower of the two chains. The first packet is at s-sg, where the decision falls,
-    when the clock starts: its own way there does not count.
+    when the clock starts: its own way there does not count. The VCM also has to hear from the node
+    itself what it can do, in a message that leaves with the binding update to sg.
     """
-    way = plan.propagation_ms
-    first, second = places
-    return way("sg", "vcm") + max(
-        way("vcm", "sg", first, "sg", "vcm", "sg", second),
-        way("vcm", "sg", second, "sg", "vcm", "sg", first),
-    )
+    first, second = (plan.vcm_ms(place) for place in places)
+    heard = plan.propagation_ms("sg", "vcm")
+    proposed = first - plan.propagation_ms("sg", places[0])
+    return max(heard, proposed) + first + second + max(first, second)
 
 
 def direct_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:

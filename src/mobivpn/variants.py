@@ -27,6 +27,8 @@ class VcmAssociation(Enum):
 
     NESTED = "nested"
     """Inside the MN-SG association."""
+    DIRECT = "direct"
+    """Beside it, between public addresses: by the home agent, and as ESP through sg."""
 
 
 class VcmPlace(Enum):

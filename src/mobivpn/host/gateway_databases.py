@@ -37,7 +37,13 @@ from mobivpn.ipsec.policy import (
 )
 from mobivpn.ipsec.route_optimisation import ANY_HOME_ADDRESS_OPTION
 from mobivpn.ipsec.sa import Mode
-from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
+from mobivpn.ipsec.selector import (
+    EVERYWHERE,
+    IPPROTO_ESP,
+    Direction,
+    TrafficSelector,
+    host,
+)
 
 FROM_LAN_TABLE = 101
 """Routes of packets that come from the LAN: only nodes that are outside are reached through sg.
@@ -69,6 +75,7 @@ class GatewayDatabases:
                 ANY_HOME_ADDRESS_OPTION,
                 *self._filter(),
                 *(self._vcm() if self.company.vcm_in_gateway else ()),
+                *(self._vcm_associations() if self.company.vcm_is_direct else ()),
                 *(
                     Route(prefix, metric=4096, table=FROM_LAN_TABLE)
                     for prefix in self.company.vpn_prefixes.values()
@@ -171,6 +178,24 @@ class GatewayDatabases:
             table=FROM_LAN_TABLE,
             mtu=inner_mtu(self.link_mtu),
         )
+
+    def _vcm_associations(self) -> Iterator[SecurityPolicy]:
+        """Yield what lets the ESP between the VCM and the nodes through, and nothing else of it."""
+        for node in self.company.nodes:
+            for direction, device in (
+                (Direction.OUTBOUND, self.outside_device),
+                (Direction.FORWARD, self.inside_device),
+            ):
+                yield SecurityPolicy(
+                    name=f"{node.name}/vcm/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(
+                        host(self.company.vcm), host(node.internal_home_address), IPPROTO_ESP
+                    ),
+                    action=PolicyAction.BYPASS,
+                    precedence=Precedence.SIGNALLING,
+                    device=device,
+                )
 
     def _vcm(self) -> Iterator[Entry]:
         """Yield what holds a VCM in sg to the MN-SG associations (the way out: `_outside`)."""

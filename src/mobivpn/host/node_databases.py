@@ -375,7 +375,7 @@ class NodeDatabases:
             templates: tuple[Template, ...] = ()
             if not self.company.vcm_in_gateway:
                 templates += (EspTemplate(source, destination, Mode.TRANSPORT, reqid),)
-            if not isinstance(place, Inside):
+            if not isinstance(place, Inside) and not self.company.vcm_is_direct:
                 templates += self._gateway_templates(direction, place, bindings)
             yield SecurityPolicy(
                 name=f"node_vcm/{direction.value}",

@@ -1,5 +1,6 @@
 """Embodiment 2 as every role's databases: one public home address of a node, inside and outside."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -25,7 +26,7 @@ from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation
-from mobivpn.ipsec.selector import IPPROTO_MH, Direction, host
+from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, host
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.messages import BindingUpdate
@@ -33,6 +34,7 @@ from mobivpn.signalling.codec import decode
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
 from mobivpn.signalling.messages import Message, NodeAbsent, NodePresent
+from mobivpn.variants import VcmAssociation
 from tests.support.company import PUBLIC_COMPANY as COMPANY
 from tests.support.company import DifferentBytes, associations
 
@@ -253,3 +255,26 @@ def test_r22_routes_a_home_address_to_where_its_node_is():
 
 def test_r22_ignores_a_node_of_somebody_else():
     assert SaysToRouter()(NodePresent(HOME + 99, CARE_OF_INSIDE)) == []
+
+
+DIRECT_VCM = replace(COMPANY, vcm_sa=VcmAssociation.DIRECT)
+
+
+@pytest.mark.parametrize("place", [INSIDE, OUTSIDE])
+def test_a_direct_vcm_association_is_the_only_one_of_its_packets(place: Place):
+    node = NodeDatabases(MN1, DIRECT_VCM, share_of(GIVEN, "mobile_node", "mn1"))
+    for direction in (Direction.OUTBOUND, Direction.INBOUND):
+        policy = first_match(node.at(place), direction, (HOME, COMPANY.vcm))
+        assert len(policy.templates) == 1
+        assert esp_of(policy).mode is Mode.TRANSPORT
+
+
+def test_the_gateway_lets_esp_of_the_vcm_pass_and_nothing_else_of_it():
+    databases = GatewayDatabases(DIRECT_VCM, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
+    for outside in ({}, {"mn1": CARE_OF}):
+        held = databases.at(outside)
+        for direction in (Direction.OUTBOUND, Direction.FORWARD):
+            ends = COMPANY.vcm, HOME
+            esp = first_match(held, direction, ends, protocol=IPPROTO_ESP)
+            assert esp.action is PolicyAction.BYPASS
+            assert first_match(held, direction, ends).action is not PolicyAction.BYPASS
