@@ -38,8 +38,8 @@ class NetworkPlan:
     outside, none; the VCM's that of the host that it is on (`vcm_at`). `prefix_by_network` has the
     access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
     router of each network that imitates the inside. `is_public`: a node has one home address, which
-    r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM's messages to a node outside
-    go by its home agent.
+    r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM and a node outside write
+    to each other by its home agent.
     """
 
     nodes: tuple[MobileNode, ...]

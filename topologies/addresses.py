@@ -116,6 +116,5 @@ PLANS = {Embodiment.PRIVATE: PLAN, Embodiment.PUBLIC: PUBLIC_PLAN}
 def plan_of(variants: Variants) -> Plan:
     """Return the plan of one of the seed's systems."""
     plan = PLANS[variants.embodiment]
-    return replace(
-        plan, company=replace(plan.company, vcm_at=variants.vcm_at, vcm_sa=variants.vcm_sa)
-    )
+    company = replace(plan.company, vcm_at=variants.vcm_at, vcm_sa=variants.vcm_sa)
+    return replace(plan, company=company)

@@ -125,13 +125,14 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
 
     202 from sg to the VCM; an offer to each node; its acceptance; the acceptance forwarded to the
     other node; the slower of the two chains. The first packet is at s-sg, where the decision falls,
-    when the clock starts: its own way there does not count. The VCM also has to hear from the node
-    itself what it can do, in a message that leaves with the binding update to sg.
+    when the clock starts: its own way there does not count. A node's proposal follows its binding
+    update at once; where it goes by the home agent, it waits for sg's acknowledgement.
     """
     first, second = (plan.vcm_ms(place) for place in places)
-    heard = plan.propagation_ms("sg", "vcm")
-    proposed = first - plan.propagation_ms("sg", places[0])
-    return max(heard, proposed) + first + second + max(first, second)
+    begin = plan.propagation_ms("sg", "vcm")
+    if plan.vcm_is_direct:
+        begin = min(plan.propagation_ms("sg", place) + plan.vcm_ms(place) for place in places)
+    return begin + first + second + max(first, second)
 
 
 def direct_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:

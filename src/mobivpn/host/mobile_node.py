@@ -30,7 +30,13 @@ from mobivpn.mip6.effects import (
 )
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, Unrecognised
 from mobivpn.mip6.mobile_node import MobileNode
-from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED, StaticAuthorisation
+from mobivpn.mip6.registration import (
+    CORRESPONDENT,
+    HOME,
+    PROTECTED,
+    Phase,
+    StaticAuthorisation,
+)
 from mobivpn.signalling.exchange import SendSignal
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
@@ -72,6 +78,8 @@ class MobileNodeHost:
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
         self._away = False
+        self._proposes = False
+        """It has left, and the VCM is to hear so as soon as there is a way to it."""
         self._doubted: set[str] = set()
         """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
@@ -180,7 +188,9 @@ class MobileNodeHost:
             (self._company.security_gateway, PROTECTED),
         ):
             carried += self._carry_on(self._mobility.register(peer, authorisation, now), now)
-        if leaving:
+        if leaving and self._company.vcm_is_direct:
+            self._proposes = True
+        elif leaving:
             # Right behind the binding update to sg, which lets it through.
             carried += self._from_endpoint(self._endpoint.went_outside(now), now)
         return carried
@@ -202,7 +212,7 @@ class MobileNodeHost:
         announced = care_of_address or self._me.internal_home_address
         carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
-        was_away, self._away = self._away, False
+        was_away, self._away, self._proposes = self._away, False, False
         if care_of_address is not None:
             carried += self._tell_movement(now)
             carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
@@ -257,6 +267,7 @@ class MobileNodeHost:
         for effect in given:
             if isinstance(effect, RegistrationChanged):
                 carried += self._registration_changed(effect)
+                carried += self._way_to_vcm_found(effect, now)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
             else:
@@ -279,6 +290,16 @@ class MobileNodeHost:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
         return [*self._settle(), Record("registration", details=details)]
+
+    def _way_to_vcm_found(self, change: RegistrationChanged, now: float) -> list[Effect]:
+        """Sg has answered: so ha, which is no farther, has its update as well, and a tunnel."""
+        answered = change.peer == self._company.security_gateway and (
+            change.phase is Phase.REGISTERED
+        )
+        if not answered or not self._proposes:
+            return []
+        self._proposes = False
+        return self._from_endpoint(self._endpoint.went_outside(now), now)
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address

@@ -53,7 +53,7 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
-from mobivpn.variants import KeyScheme, Trigger, VcmPlace
+from mobivpn.variants import KeyScheme, Trigger, VcmAssociation, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
@@ -505,6 +505,7 @@ class World:
     seed: int = 1
     public: bool = False
     """Embodiment 2. Tests name nodes by what they are in embodiment 1."""
+    vcm_sa: VcmAssociation = VcmAssociation.NESTED
     faults: Faults = field(default_factory=Faults)
     start: Mapping[NodeIdentity, str] = field(default_factory=dict[NodeIdentity, str])
     """Where nodes are at the beginning; inside, if it is not said."""
@@ -539,7 +540,9 @@ class World:
         self._order = count()
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
         random_bytes = DifferentBytes()
-        self.company = replace(PUBLIC_COMPANY if self.public else COMPANY, vcm_at=self.vcm_at)
+        self.company = replace(
+            PUBLIC_COMPANY if self.public else COMPANY, vcm_at=self.vcm_at, vcm_sa=self.vcm_sa
+        )
         self.given = mint_associations(self.company, EspAlgorithm.AES128GCM16, random_bytes)
         self.advertisements = (
             mint_advertisements(ROUTER[LAN], random_bytes) if self.authenticates else None
@@ -751,6 +754,8 @@ class World:
             receiver = self.gateway
         elif destination in HOME_PREFIX:
             receiver = self.home_agent
+        elif self.company.vcm_is_direct and destination == self.company.vcm:
+            receiver = self.gateway
         else:
             network = next((n for n in DELAY_S if destination in PREFIX[n]), None)
             if network is not None:
@@ -765,8 +770,9 @@ class World:
         """No VPN address, and no payload but Mobile IPv6's own, outside without ESP."""
         layer: object = packet
         while isinstance(layer, Packet):
-            assert layer.source not in self.company.vpn_prefix, packet
-            assert layer.destination not in self.company.vpn_prefix, packet
+            for address in (layer.source, layer.destination):
+                vcm = self.company.vcm_is_direct and address == self.company.vcm
+                assert vcm or address not in self.company.vpn_prefix, packet
             layer = layer.content
         if isinstance(layer, Datagram):
             assert layer.protocol == IPPROTO_MH, packet
