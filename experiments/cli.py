@@ -236,23 +236,8 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
         click.echo("\nArguments are pytest's (see pytest --help), such as tests/unit, -k NAME, -x.")
         return
     os.chdir(places.CHECKOUT)
-    import pytest
-
-    from vm.termination import Termination
-
-    options = ["-p", "vm.pytest_lab"]
-    if not os.access(places.CHECKOUT, os.W_OK):
-        # A checkout that this user cannot write to has no place for what they keep between runs.
-        options += ["-p", "no:cacheprovider"]
-        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(places.cache() / "hypothesis")
-        os.environ["COVERAGE_FILE"] = str(places.cache() / "coverage")
-    if not arguments:
-        # A part of the tests need not reach every branch of the core; the whole has to.
-        options += ["--cov=mobivpn", "--cov-branch", "--cov-fail-under=100"]
-        options += ["--cov-report=term-missing:skip-covered"]
-    termination = Termination()
-    code = pytest.main([*options, *arguments], plugins=[termination])
-    sys.exit(termination.exit_code(int(code)))
+    # In a fresh interpreter: see there.
+    os.execv(sys.executable, [sys.executable, "-m", "vm.testing", *arguments])
 
 
 @lab.command("list")

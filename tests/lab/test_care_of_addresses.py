@@ -60,8 +60,10 @@ class Lab:
 
     def bound_to(self, address: object) -> set[str]:
         """Return whose kernels send to this care-of address."""
+        home = PLAN.company.node("mn1").external_home_address
+        (way,) = json.loads(self.run("ha", "ip", "-json", "-6", "route", "get", str(home)))
         told = {
-            "ha": self.run("ha", "ip", "-6", "tunnel"),
+            "ha": self.run("ha", "ip", "-6", "tunnel", "show", way["dev"]),
             "sg": self.run("sg", "ip", "-6", "xfrm", "state", "list", "nokeys"),
         }
         return {host for host, text in told.items() if str(address) in text.split()}

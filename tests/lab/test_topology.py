@@ -46,8 +46,8 @@ def net() -> Iterator[Mininet]:
 
 
 def round_trip_ms(net: Mininet, host: str, address: str) -> float:
-    """Return the second round trip: the first may wait for neighbour discovery."""
-    answer = net.get(host).cmd(f"ping -c 2 -i 0.5 {address}")
+    """Return the second round trip: the first may wait for neighbour discovery, asked twice."""
+    answer = net.get(host).cmd(f"ping -c 2 -i 2 {address}")
     found = re.search(r"icmp_seq=2 .*time=([\d.]+) ms", answer)
     assert found, answer
     return float(found[1])

@@ -114,12 +114,9 @@ class Movement:
     @property
     def place(self) -> Place:
         """Where the node is: inside if any link is there, else on its newest usable link."""
-        places = tuple(reversed(self._places.values()))
-        for kind in (Inside, Outside, Tentative):
-            for place in places:
-                if isinstance(place, kind):
-                    return place
-        return Detached()
+        newest_first = reversed(self._places.values())
+        preferred = (Inside, Outside, Tentative)
+        return min(newest_first, key=lambda at: preferred.index(type(at)), default=Detached())
 
     @property
     def former(self) -> tuple[Outside, ...]:
