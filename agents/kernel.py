@@ -277,8 +277,13 @@ def _(entry: SecurityAssociation) -> Iterator[str]:
     yield (
         f"xfrm state add src {entry.source} dst {entry.destination} proto esp "
         f"spi {int(entry.spi):#x} reqid {entry.reqid} mode {entry.mode.value} "
-        f"replay-window {entry.anti_replay_window} flag esn{selector} {_transform(entry)}"
+        f"replay-window {entry.anti_replay_window} flag esn{_output_mark(entry.mark)}{selector} "
+        f"{_transform(entry)}"
     )
+
+
+def _output_mark(mark: int | None) -> str:
+    return "" if mark is None else f" output-mark {mark} mask {mark}"
 
 
 def _transform(entry: SecurityAssociation) -> str:
@@ -304,11 +309,10 @@ def _(entry: SecurityAssociation) -> Iterator[str]:
 @addition.register
 def _(entry: AuthenticationAssociation) -> Iterator[str]:
     name, icv_bits = AUTHENTICATION[entry.algorithm]
-    mark = "" if entry.mark is None else f" output-mark {entry.mark} mask {entry.mark}"
     yield (
         f"xfrm state add src {entry.source} dst {entry.destination} proto ah "
         f"spi {int(entry.spi):#x} reqid {entry.reqid} mode transport "
-        f"replay-window {entry.anti_replay_window} flag esn{mark} "
+        f"replay-window {entry.anti_replay_window} flag esn{_output_mark(entry.mark)} "
         f"sel {_traffic(entry.selector, Direction.INBOUND)} "
         f"auth-trunc {name} 0x{entry.key.hex()} {icv_bits}"
     )

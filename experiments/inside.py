@@ -18,7 +18,7 @@ from experiments.programs import TestbedError
 from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
 from experiments.testbed import Testbed, links_of
-from topologies.addresses import EVE, INSIDE_LINK, PLAN, fixed_mac
+from topologies.addresses import EVE, INSIDE_LINK, fixed_mac, plan_of
 from vm import openvswitch
 
 EXPERIMENTS = {"walk": walk.run, "handover": handover.run}
@@ -27,7 +27,8 @@ PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
 
 def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Return run.json: all that a reader of the results must know (docs/schema.md)."""
-    company = PLAN.company
+    plan = plan_of(scenario.variants)
+    company = plan.company
     pairs = scenario.traffic.pairs
     ends = {node for pair in pairs for node in pair}
     changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
@@ -58,14 +59,15 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             for name, link in links_of(scenario).items()
         },
         "addresses": {
-            "vpn_prefixes": [str(company.vpn_prefix)],
+            # Direct, MN-VCM shows the VCM's address, which is a public one.
+            "vpn_prefixes": [] if company.vcm_is_direct else [str(company.vpn_prefix)],
             "security_gateway": str(company.security_gateway),
             "security_gateway_inside": str(company.security_gateway_inside),
             "internal_router": str(company.internal_router),
             "vcm": str(company.vcm),
             "home_agent": str(company.home_agent),
             "signalling_port": company.signalling_port,
-            "access_networks": {network.name: str(network.prefix) for network in PLAN.access},
+            "access_networks": {network.name: str(network.prefix) for network in plan.access},
             "fake_networks": {EVE: fixed_mac(INSIDE_LINK)} if scenario.visits_eve else {},
             "nodes": {
                 node.name: {

@@ -37,7 +37,9 @@ class NetworkPlan:
     `sg`; ha - inet, `ha`; inet - access router, the access network's; a mobile node's own link
     outside, none; the VCM's that of the host that it is on (`vcm_at`). `prefix_by_network` has the
     access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
-    router of each network that imitates the inside.
+    router of each network that imitates the inside. `is_public`: a node has one home address, which
+    r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM and a node outside write
+    to each other by its home agent.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -55,6 +57,8 @@ class NetworkPlan:
     signalling_port: int = 5202
     fake_networks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     vcm_at: str = "vcm"
+    is_public: bool = False
+    vcm_is_direct: bool = False
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -128,9 +132,14 @@ class NetworkPlan:
         """
         return sum(self._leg_ms(first, second) for first, second in pairwise(stations))
 
+    def vcm_ms(self, place: str) -> float:
+        """Return how long a message takes between the VCM and a node outside, either way."""
+        by_home_agent = ("ha",) if self.vcm_is_direct else ()
+        return self.propagation_ms("vcm", "sg", *by_home_agent, place)
+
     def _leg_ms(self, first: str, second: str) -> float:
         if first == second == INSIDE:
-            return 2 * self.delay_ms[LAN]
+            return (4 if self.is_public else 2) * self.delay_ms[LAN]
         ups, downs = self._distances_up(first), self._distances_up(second)
         return min(ups[station] + downs[station] for station in ups.keys() & downs.keys())
 
@@ -183,6 +192,8 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
                 for name, address in addresses.get("fake_networks", {}).items()
             },
             vcm_at=str(run.get("variants", {}).get("vcm_at", "vcm")),
+            is_public=run.get("embodiment") == 2,
+            vcm_is_direct=run.get("variants", {}).get("vcm_sa") == "direct",
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

@@ -238,7 +238,13 @@ class Scenario(_Model):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "Scenario":
-        if self.vcm_at is VcmPlace.GATEWAY and self.vcm_sa.value == "direct":
+        direct = self.vcm_sa is VcmAssociation.DIRECT
+        if direct and self.embodiment is Embodiment.PRIVATE:
+            raise ValueError(
+                "vcm_sa: 'direct' contradicts embodiment '1': nobody outside routes its private "
+                "addresses, the MN-SG association carries them"
+            )
+        if direct and self.vcm_at is VcmPlace.GATEWAY:
             raise ValueError(
                 "vcm_sa: 'direct' contradicts vcm_at 'sg': a VCM in sg has no association of its "
                 "own with the nodes, the MN-SG ones carry its messages"

@@ -137,7 +137,7 @@ class Testbed:
         self.net.start()
         configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed, plan=self.plan)
         if self.scenario.visits_eve:
-            imitate_inside(self.net)
+            imitate_inside(self.net, self.plan)
         captures = Captures(
             self.host,
             self._scratch,
@@ -295,7 +295,9 @@ class Testbed:
         inside = [node for node, network in self.scenario.start if network == LAN]
         outside = [node for node, network in self.scenario.start if network != LAN]
         self._wait_for(inside, "mn_inside", self._has_logged("mn_inside"))
-        self._wait_for(outside, "registrations", self._is_registered)
+        # With public addresses, a node has a care-of address inside as well, and sg knows it.
+        bound = [*outside, *(inside if self.plan.company.is_public else ())]
+        self._wait_for(bound, "registrations", self._is_registered)
         time.sleep(SETTLE_S)
 
     def _wait_for(self, names: Iterable[str], what: str, so_far: Callable[[str], bool]) -> None:
@@ -311,7 +313,7 @@ class Testbed:
         return lambda name: bool(logged(self.event_log(name), event))
 
     def _is_registered(self, name: str) -> bool:
-        """Tell whether a node outside has registered with all that it wants to know of it."""
+        """Tell whether a node has registered with all that it wants to know where it is."""
         last = {
             entry["details"]["peer"]: entry["details"]["phase"]
             for entry in logged(self.event_log(name), "registration")

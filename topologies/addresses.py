@@ -1,4 +1,4 @@
-"""The address plan of figure 1, as frozen data; documentation addresses only."""
+"""The address plans of figure 1, as frozen data; documentation addresses only."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.movement import LINK_LOCAL_PREFIX, interface_identifier
 from mobivpn.host.plan import Company, NodeIdentity
-from mobivpn.variants import Variants
+from mobivpn.variants import Embodiment, Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,35 @@ PLAN = Plan(
 )
 
 
+_PUBLIC_LAN = IPv6Network("2001:db8:10::/64")
+
+PUBLIC_PLAN = replace(
+    PLAN,
+    company=replace(
+        PLAN.company,
+        vpn_prefix=_PUBLIC_LAN,
+        node_prefix=IPv6Network("2001:db8:ee::d0/124"),
+        security_gateway_inside=IPv6Address("2001:db8:15::5"),
+        internal_router=IPv6Address("2001:db8:15::1"),
+        vcm=_PUBLIC_LAN[9],
+        nodes=tuple(
+            replace(node, internal_home_address=node.external_home_address)
+            for node in PLAN.company.nodes
+        ),
+    ),
+    internal_router_lan=_PUBLIC_LAN[1],
+    desktops=tuple(
+        (name, _PUBLIC_LAN[int(address) - int(PLAN.company.vpn_prefix.network_address)])
+        for name, address in PLAN.desktops
+    ),
+)
+"""The same network with public addresses inside, and one home address of each node."""
+
+PLANS = {Embodiment.PRIVATE: PLAN, Embodiment.PUBLIC: PUBLIC_PLAN}
+
+
 def plan_of(variants: Variants) -> Plan:
     """Return the plan of one of the seed's systems."""
-    return replace(PLAN, company=replace(PLAN.company, vcm_at=variants.vcm_at))
+    plan = PLANS[variants.embodiment]
+    company = replace(plan.company, vcm_at=variants.vcm_at, vcm_sa=variants.vcm_sa)
+    return replace(plan, company=company)

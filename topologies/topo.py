@@ -28,6 +28,8 @@ HOST_SYSCTLS = {
     "conf/default/dad_transmits": 0,
     "conf/all/accept_ra": 0,
     "conf/default/accept_ra": 0,
+    "conf/all/accept_redirects": 0,
+    "conf/default/accept_redirects": 0,
     "conf/default/router_solicitations": 0,
     "conf/default/use_tempaddr": 0,
     "neigh/default/proxy_delay": 0,
@@ -203,6 +205,9 @@ def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
         "ha": [f"default via {plan.home_router}"],
         "inet": [f"{n.external_home_address} via {company.home_agent}" for n in company.nodes],
     }
+    if company.node_prefix is not None:
+        routes["sg"].append(f"{company.node_prefix} via {company.internal_router} {inside}")
+        routes["inet"].append(f"{company.vpn_prefix} via {company.security_gateway}")
     for name in _lan_hosts(plan):
         routes[name] = [f"default via {plan.internal_router_lan} {inside}", on_lan.format(name)]
     for network in plan.access:

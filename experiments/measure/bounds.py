@@ -72,10 +72,11 @@ def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:
 def _leaving_inbound(here: str, there: str, plan: NetworkPlan) -> float:
     """Binding update to sg, sg tells r22, r22 announces itself for the node, the next packet turns.
 
-    A peer outside sends by way of r22 already: there is nobody to announce anything to.
+    A peer outside sends by way of r22 already, as all do to public addresses: there is nobody to
+    announce anything to.
     """
     told = plan.propagation_ms(here, "sg", "r22")
-    if there == INSIDE:
+    if there == INSIDE and not plan.is_public:
         told += plan.propagation_ms("r22", there, "r22")
     return told + plan.propagation_ms("r22", "sg", here)
 
@@ -102,17 +103,20 @@ def _direct_handover(
 def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[float, float]:
     """Outbound, plain; inbound, whatever must be undone for the peer's packets to come inside.
 
-    Peer inside: the node's own advertisement, then the peer's packet. Peer outside: sg hears of it
-    (binding update of lifetime 0, or a packet); if the peer used the direct path, the VCM orders it
-    back and its packets take the gateway; else r22 is told, where they already pass.
+    Peer inside: the node's own advertisement, then the peer's packet; with public addresses, sg and
+    r22 are told first where the node is. Peer outside: sg hears of it (binding update, or a
+    packet); if the peer used the direct path, the VCM orders it back and its packets take the
+    gateway; else r22 is told, where they already pass.
     """
     way = plan.propagation_ms
     if there == INSIDE:
-        return way(here, there), way(here, there, here)
+        told = way(here, "sg", "r22", here) if plan.is_public else way(here, there, here)
+        return way(here, there), told
     outbound = way(here, "r22", "sg", there)
     heard = way(here, "sg")
     if direct:
-        return outbound, heard + way("sg", "vcm", "sg", there, "sg", "r22", here)
+        ordered = way("sg", "vcm") + plan.vcm_ms(there)
+        return outbound, heard + ordered + way(there, "sg", "r22", here)
     return outbound, heard + way("sg", "r22", here)
 
 
@@ -121,14 +125,14 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
 
     202 from sg to the VCM; an offer to each node; its acceptance; the acceptance forwarded to the
     other node; the slower of the two chains. The first packet is at s-sg, where the decision falls,
-    when the clock starts: its own way there does not count.
+    when the clock starts: its own way there does not count. A node's proposal follows its binding
+    update at once; where it goes by the home agent, it waits for sg's acknowledgement.
     """
-    way = plan.propagation_ms
-    first, second = places
-    return way("sg", "vcm") + max(
-        way("vcm", "sg", first, "sg", "vcm", "sg", second),
-        way("vcm", "sg", second, "sg", "vcm", "sg", first),
-    )
+    first, second = (plan.vcm_ms(place) for place in places)
+    begin = plan.propagation_ms("sg", "vcm")
+    if plan.vcm_is_direct:
+        begin = min(plan.propagation_ms("sg", place) + plan.vcm_ms(place) for place in places)
+    return begin + first + second + max(first, second)
 
 
 def direct_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:

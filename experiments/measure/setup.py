@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.measure.messages import Message, named
-from experiments.measure.observe import Observations
+from experiments.measure.observe import INSIDE_LINKS_OF_GATEWAY, Observations
 
 SUCCESS_BELOW = 128
 """Status of a binding acknowledgement that accepts (RFC 6275 section 6.1.8)."""
@@ -53,14 +53,19 @@ def direct_setup(
 
 
 def both_bound_ns(messages: Sequence[Message], pair: tuple[str, str]) -> int | None:
-    """Return when sg first sent the acknowledgement that made both bindings stand at once."""
+    """Return when sg first sent the acknowledgement that made both bindings stand at once.
+
+    One that sg sends inwards is of a node that is inside, whether it ends a binding or, with public
+    addresses, makes one.
+    """
     standing: set[str] = set()
     for message in messages:
         if message.name != "BindingAcknowledgement" or message.source != "sg":
             continue
         if message.destination not in pair or message.details.get("status", 255) >= SUCCESS_BELOW:
             continue
-        if message.details.get("lifetime_s", 0) > 0:
+        outside = not set(INSIDE_LINKS_OF_GATEWAY) & set(message.links)
+        if outside and message.details.get("lifetime_s", 0) > 0:
             standing.add(message.destination)
         else:
             standing.discard(message.destination)

@@ -12,6 +12,8 @@ class Embodiment(Enum):
 
     PRIVATE = "1"
     """Private ones, and a home address of a node for inside and one for outside."""
+    PUBLIC = "2"
+    """Public ones, and one home address of a node, which has a care-of address inside as well."""
 
 
 class GatewayBinding(Enum):
@@ -25,6 +27,8 @@ class VcmAssociation(Enum):
 
     NESTED = "nested"
     """Inside the MN-SG association."""
+    DIRECT = "direct"
+    """Beside it, between public addresses: by the home agent, and as ESP through sg."""
 
 
 class VcmPlace(Enum):

@@ -233,17 +233,22 @@ def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
     reference = (places.CHECKOUT / "docs/reference/scenario.md").read_text(encoding="utf-8")
     row = next(line for line in reference.splitlines() if line.startswith(f"| `{variant}` |"))
     for choice in kind:
-        assert getattr(load("walk", {variant: choice.value}).variants, variant) is choice
+        needed = {"embodiment": "2"} if choice is VcmAssociation.DIRECT else {}
+        given = load("walk", {variant: choice.value, **needed}).variants
+        assert getattr(given, variant) is choice
         assert f"`{choice.value}`" in row
     with pytest.raises(ScenarioError, match=variant):
         load("walk", {variant: "moon"})
 
 
 def test_a_vcm_in_sg_has_no_association_that_could_be_direct():
-    if "direct" not in [choice.value for choice in VcmAssociation]:
-        pytest.skip("vcm_sa has no 'direct'")
     with pytest.raises(ScenarioError, match="vcm_sa: 'direct' contradicts vcm_at 'sg'"):
         load("walk", {"vcm_at": "sg", "vcm_sa": "direct", "embodiment": "2"})
+
+
+def test_a_direct_vcm_association_needs_public_addresses():
+    with pytest.raises(ScenarioError, match="vcm_sa: 'direct' contradicts embodiment '1'"):
+        load("walk", {"vcm_sa": "direct"})
 
 
 def test_traffic_begins_before_the_end():

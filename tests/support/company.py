@@ -1,5 +1,6 @@
 """The company network of figure 1 in documentation addresses."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 
@@ -20,6 +21,18 @@ COMPANY = Company(
     home_agent=IPv6Address("2001:db8:ee::1"),
     nodes=(MN1, MN2, MN3),
 )
+PUBLIC_COMPANY = replace(
+    COMPANY,
+    vpn_prefix=IPv6Network("2001:db8:10::/64"),
+    node_prefix=IPv6Network("2001:db8:ee::d0/124"),
+    security_gateway_inside=IPv6Address("2001:db8:15::5"),
+    internal_router=IPv6Address("2001:db8:15::1"),
+    vcm=IPv6Address("2001:db8:10::9"),
+    nodes=tuple(
+        replace(node, internal_home_address=node.external_home_address) for node in COMPANY.nodes
+    ),
+)
+"""The same in embodiment 2."""
 
 
 class DifferentBytes:

@@ -19,7 +19,10 @@ class Purpose(Enum):
     NODE_GATEWAY_MOBILITY = 11
     """Binding updates of an external node to sg, and their acknowledgements: ESP transport."""
     NODE_GATEWAY_INSIDE = 12
-    """The binding update of lifetime 0 that a node sends once it is home: ESP transport."""
+    """The binding update of lifetime 0 that a node sends once it is home: ESP transport.
+
+    In embodiment 2 a node registers inside as it does outside, and has none of these.
+    """
     NODE_VCM = 30
     """206 to 212: ESP transport between internal addresses, inside NODE_GATEWAY while away."""
     NODE_HOME_AGENT = 40
@@ -46,15 +49,19 @@ def mint_associations(
 ) -> dict[tuple[Purpose, str], SaPair]:
     """Return fresh keys for the whole testbed; each host is then given its own share.
 
-    A VCM in sg has none (seed: "there will not be separate SAs from the VCM to the MNs").
+    A VCM in sg has none (seed: "there will not be separate SAs from the VCM to the MNs"). The
+    MN-SG pair carries what policies say: in embodiment 2 the VPN has more than one prefix.
     """
 
     def has(purpose: Purpose) -> bool:
+        if purpose is Purpose.NODE_GATEWAY_INSIDE:
+            return not company.is_public
         return purpose not in VCM_PURPOSES or not company.vcm_in_gateway
 
     def inner(purpose: Purpose, name: str) -> tuple[IPv6Network, IPv6Network] | None:
         if purpose is Purpose.NODE_GATEWAY:
-            return host(company.node(name).internal_home_address), company.vpn_prefix
+            far = EVERYWHERE if company.is_public else company.vpn_prefix
+            return host(company.node(name).internal_home_address), far
         if purpose is Purpose.NODE_HOME_AGENT_TUNNEL:
             return host(company.node(name).external_home_address), EVERYWHERE
         return None

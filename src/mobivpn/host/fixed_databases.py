@@ -91,6 +91,14 @@ def registration_policies(
     )
 
 
+def binding(
+    own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
+) -> Iterator[RouteOptimisation]:
+    """Yield a binding of a peer, for what is sent to it and what comes from it."""
+    yield RouteOptimisation(Extension.ROUTING_HEADER, own, peer, care_of_address)
+    yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, peer, own, care_of_address)
+
+
 def bound_correspondent(
     own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
 ) -> Iterator[Entry]:
@@ -98,8 +106,7 @@ def bound_correspondent(
 
     RFC 6275 section 9.3.1. Under ESP, data is taken from any: the association vouches for it.
     """
-    yield RouteOptimisation(Extension.ROUTING_HEADER, own, peer, care_of_address)
-    yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, peer, own, care_of_address)
+    yield from binding(own, peer, care_of_address)
     yield SecurityPolicy(
         name=f"bound/{peer}/in",
         direction=Direction.INBOUND,
@@ -219,7 +226,8 @@ class HomeAgentDatabases:
 class RouterDatabases:
     """r22 as home agent of the internal home addresses: stands in for the nodes that are absent.
 
-    With `advertisements`, what it advertises on the LAN goes under that.
+    With `advertisements`, what it advertises on the LAN goes under that. In embodiment 2 it routes
+    the home addresses, none of which is of the LAN: to the care-of addresses of the nodes inside.
     """
 
     company: Company
@@ -229,8 +237,12 @@ class RouterDatabases:
     link_mtu: int = 1500
     advertisements: AuthenticationAssociation | None = None
 
-    def at(self, absent: Iterable[NodeIdentity]) -> Databases:
-        """Return the databases while these nodes are away."""
+    def at(
+        self,
+        absent: Iterable[NodeIdentity],
+        present: Mapping[IPv6Address, IPv6Address] | None = None,
+    ) -> Databases:
+        """Return the databases while nodes are away, or `present` (home, care-of address)."""
         pair = self.associations[Purpose.GATEWAY_ROUTER, ""]
         entries: list[Entry] = [
             *both(pair),
@@ -239,14 +251,24 @@ class RouterDatabases:
         if self.advertisements is not None:
             entries += sent_under(self.advertisements, self.lan_device)
         for node in absent:
-            entries += (
-                NeighbourProxy(node.internal_home_address, self.lan_device),
+            if not self.company.is_public:
+                entries.append(NeighbourProxy(node.internal_home_address, self.lan_device))
+            entries.append(
                 Route(
                     host(node.internal_home_address),
                     gateway=self.company.security_gateway_inside,
                     device=self.gateway_device,
                     mtu=inner_mtu(self.link_mtu),
-                ),
+                )
+            )
+        for home_address, care_of_address in (present or {}).items():
+            entries.append(
+                Route(
+                    host(home_address),
+                    gateway=care_of_address,
+                    device=self.lan_device,
+                    mtu=inner_mtu(self.link_mtu),
+                )
             )
         return databases(entries)
 

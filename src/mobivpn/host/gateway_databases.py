@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 
 from mobivpn.host.associations import Associations, Purpose
 from mobivpn.host.fixed_databases import (
+    binding,
     both,
     bound_correspondent,
     registration_policies,
@@ -36,7 +37,13 @@ from mobivpn.ipsec.policy import (
 )
 from mobivpn.ipsec.route_optimisation import ANY_HOME_ADDRESS_OPTION
 from mobivpn.ipsec.sa import Mode
-from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
+from mobivpn.ipsec.selector import (
+    EVERYWHERE,
+    IPPROTO_ESP,
+    Direction,
+    TrafficSelector,
+    host,
+)
 
 FROM_LAN_TABLE = 101
 """Routes of packets that come from the LAN: only nodes that are outside are reached through sg.
@@ -68,7 +75,11 @@ class GatewayDatabases:
                 ANY_HOME_ADDRESS_OPTION,
                 *self._filter(),
                 *(self._vcm() if self.company.vcm_in_gateway else ()),
-                Route(self.company.vpn_prefix, metric=4096, table=FROM_LAN_TABLE),
+                *(self._vcm_associations() if self.company.vcm_is_direct else ()),
+                *(
+                    Route(prefix, metric=4096, table=FROM_LAN_TABLE)
+                    for prefix in self.company.vpn_prefixes.values()
+                ),
                 Rule(FROM_LAN_TABLE, preference=90, incoming_device=self.inside_device),
                 *(
                     entry
@@ -93,61 +104,70 @@ class GatewayDatabases:
                 Purpose.NODE_GATEWAY_MOBILITY,
                 Purpose.NODE_GATEWAY_INSIDE,
             ):
-                yield from both(self.associations[purpose, node.name])
+                if (purpose, node.name) in self.associations:
+                    yield from both(self.associations[purpose, node.name])
             yield from registration_policies(
                 company.security_gateway,
                 node.external_home_address,
                 Purpose.NODE_GATEWAY_MOBILITY.value,
                 away=True,
             )
-            yield from registration_policies(
-                company.security_gateway_inside,
-                node.internal_home_address,
-                Purpose.NODE_GATEWAY_INSIDE.value,
-                away=False,
-            )
-            yield SecurityPolicy(
-                name=f"{node.name}/forward",
-                direction=Direction.FORWARD,
-                selector=TrafficSelector(company.vpn_prefix, host(node.internal_home_address)),
-                action=PolicyAction.PROTECT,
-                precedence=Precedence.VPN,
-                templates=(
-                    EspTemplate(
-                        node.external_home_address,
-                        company.security_gateway,
-                        Mode.TUNNEL,
-                        Purpose.NODE_GATEWAY.value,
+            if not company.is_public:
+                yield from registration_policies(
+                    company.security_gateway_inside,
+                    node.internal_home_address,
+                    Purpose.NODE_GATEWAY_INSIDE.value,
+                    away=False,
+                )
+            for prefix in company.vpn_prefixes.values():
+                yield SecurityPolicy(
+                    name=f"{node.name}/forward",
+                    direction=Direction.FORWARD,
+                    selector=TrafficSelector(prefix, host(node.internal_home_address)),
+                    action=PolicyAction.PROTECT,
+                    precedence=Precedence.VPN,
+                    templates=(
+                        EspTemplate(
+                            node.external_home_address,
+                            company.security_gateway,
+                            Mode.TUNNEL,
+                            Purpose.NODE_GATEWAY.value,
+                        ),
+                        HomeAddressTemplate(ANY, company.security_gateway),
                     ),
-                    HomeAddressTemplate(ANY, company.security_gateway),
-                ),
-                device=self.inside_device,
-            )
+                    device=self.inside_device,
+                )
 
     def _outside(self, node: NodeIdentity, care_of_address: IPv6Address | None) -> Iterator[Entry]:
         sg, home = self.company.security_gateway, node.external_home_address
-        if care_of_address is not None:
+        if care_of_address is not None and self.company.is_public:
+            yield from binding(sg, home, care_of_address)
+        elif care_of_address is not None:
             yield from bound_correspondent(sg, home, care_of_address)
             yield from routing_header_of_data(sg, home)
-        to_node = SecurityPolicy(
-            name=f"{node.name}/out",
-            direction=Direction.OUTBOUND,
-            selector=TrafficSelector(self.company.vpn_prefix, host(node.internal_home_address)),
-            action=PolicyAction.PROTECT,
-            precedence=Precedence.VPN,
-            templates=(
-                EspTemplate(sg, home, Mode.TUNNEL, Purpose.NODE_GATEWAY.value),
-                *((RoutingHeaderTemplate(sg, home),) if care_of_address is not None else ()),
-            ),
-            device=self.outside_device,
-        )
-        yield to_node
+        node_address = host(node.internal_home_address)
+        to_node = [
+            SecurityPolicy(
+                name=f"{node.name}/out",
+                direction=Direction.OUTBOUND,
+                selector=TrafficSelector(prefix, node_address),
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.VPN,
+                templates=(
+                    EspTemplate(sg, home, Mode.TUNNEL, Purpose.NODE_GATEWAY.value),
+                    *((RoutingHeaderTemplate(sg, home),) if care_of_address is not None else ()),
+                ),
+                device=self.outside_device,
+            )
+            for prefix in self.company.vpn_prefixes.values()
+        ]
+        yield from to_node
         if self.company.vcm_in_gateway:
             # What a host sends of its own is not looked up by device, as what it forwards is.
             yield replace(
-                to_node,
+                to_node[0],
                 name=f"{node.name}/vcm/out",
-                selector=TrafficSelector(host(self.company.vcm), host(node.internal_home_address)),
+                selector=TrafficSelector(host(self.company.vcm), node_address),
                 precedence=Precedence.SIGNALLING,
                 device=None,
             )
@@ -158,6 +178,24 @@ class GatewayDatabases:
             table=FROM_LAN_TABLE,
             mtu=inner_mtu(self.link_mtu),
         )
+
+    def _vcm_associations(self) -> Iterator[SecurityPolicy]:
+        """Yield what lets the ESP between the VCM and the nodes through, and nothing else of it."""
+        for node in self.company.nodes:
+            for direction, device in (
+                (Direction.OUTBOUND, self.outside_device),
+                (Direction.FORWARD, self.inside_device),
+            ):
+                yield SecurityPolicy(
+                    name=f"{node.name}/vcm/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(
+                        host(self.company.vcm), host(node.internal_home_address), IPPROTO_ESP
+                    ),
+                    action=PolicyAction.BYPASS,
+                    precedence=Precedence.SIGNALLING,
+                    device=device,
+                )
 
     def _vcm(self) -> Iterator[Entry]:
         """Yield what holds a VCM in sg to the MN-SG associations (the way out: `_outside`)."""
@@ -193,26 +231,29 @@ class GatewayDatabases:
 
     def _filter(self) -> Iterator[SecurityPolicy]:
         """Yield what keeps inside and outside apart where no association joins them."""
-        vpn = self.company.vpn_prefix
         for name, direction, selector, device in (
-            (
-                "filter/from_vpn",
-                Direction.OUTBOUND,
-                TrafficSelector(vpn, EVERYWHERE),
-                self.outside_device,
-            ),
-            (
-                "filter/to_vpn",
-                Direction.OUTBOUND,
-                TrafficSelector(EVERYWHERE, vpn),
-                self.outside_device,
-            ),
-            (
-                "filter/into_vpn",
-                Direction.FORWARD,
-                TrafficSelector(vpn, EVERYWHERE),
-                self.inside_device,
-            ),
+            each
+            for what, prefix in self.company.vpn_prefixes.items()
+            for each in (
+                (
+                    f"filter/from_{what}",
+                    Direction.OUTBOUND,
+                    TrafficSelector(prefix, EVERYWHERE),
+                    self.outside_device,
+                ),
+                (
+                    f"filter/to_{what}",
+                    Direction.OUTBOUND,
+                    TrafficSelector(EVERYWHERE, prefix),
+                    self.outside_device,
+                ),
+                (
+                    f"filter/into_{what}",
+                    Direction.FORWARD,
+                    TrafficSelector(prefix, EVERYWHERE),
+                    self.inside_device,
+                ),
+            )
         ):
             yield SecurityPolicy(
                 name=name,

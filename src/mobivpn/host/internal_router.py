@@ -21,6 +21,8 @@ class InternalRouter:
         self._databases = databases
         self._signalling = signalling
         self._absent: dict[IPv6Address, NodeIdentity] = {}
+        self._present: dict[IPv6Address, IPv6Address] = {}
+        """Where home addresses are routed to: those of nodes inside, in embodiment 2."""
         self._held: Databases = ()
 
     @property
@@ -55,21 +57,30 @@ class InternalRouter:
             if node is None:
                 return []
             self._absent[node.internal_home_address] = node
+            self._present.pop(node.internal_home_address, None)
+            record = Record("node_absent", details={"node": node.name})
+            if company.is_public:
+                return [*self._settle(), record]
             # RFC 6275 10.4.1: the neighbours have to forget the node's own link-layer address.
-            return [
-                *self._settle(),
-                AnnounceAddress(node.internal_home_address, self._databases.lan_device),
-                Record("node_absent", details={"node": node.name}),
-            ]
+            announced = AnnounceAddress(node.internal_home_address, self._databases.lan_device)
+            return [*self._settle(), announced, record]
         if isinstance(message, NodePresent):
-            node = self._absent.pop(message.internal_home_address, None)
-            if node is None:
-                return []
-            return [*self._settle(), Record("node_present", details={"node": node.name})]
+            return self._is_present(message)
         return []
 
+    def _is_present(self, message: NodePresent) -> list[Effect]:
+        company = self._databases.company
+        node = self._absent.pop(message.internal_home_address, None)
+        if company.is_public and message.care_of_address is not None:
+            node = company.node_at(message.internal_home_address)
+        if node is None:
+            return []
+        if message.care_of_address is not None:
+            self._present[node.internal_home_address] = message.care_of_address
+        return [*self._settle(), Record("node_present", details={"node": node.name})]
+
     def _settle(self) -> list[Effect]:
-        wanted = self._databases.at(self._absent.values())
+        wanted = self._databases.at(self._absent.values(), self._present)
         changes = difference(self._held, wanted)
         self._held = wanted
         return [Apply(changes)] if changes else []

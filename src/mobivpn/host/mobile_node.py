@@ -30,7 +30,13 @@ from mobivpn.mip6.effects import (
 )
 from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, Unrecognised
 from mobivpn.mip6.mobile_node import MobileNode
-from mobivpn.mip6.registration import CORRESPONDENT, HOME, PROTECTED, StaticAuthorisation
+from mobivpn.mip6.registration import (
+    CORRESPONDENT,
+    HOME,
+    PROTECTED,
+    Phase,
+    StaticAuthorisation,
+)
 from mobivpn.signalling.exchange import SendSignal
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
@@ -62,6 +68,7 @@ class MobileNodeHost:
             solicits=solicits,
             waits=databases.detection is DuplicateDetection.CLASSIC,
             authenticates=databases.advertisements is not None,
+            moves_inside=self._company.is_public,
         )
         self._mobility = mobility
         self._correspondent = correspondent
@@ -71,6 +78,8 @@ class MobileNodeHost:
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
         self._away = False
+        self._proposes = False
+        """It has left, and the VCM is to hear so as soon as there is a way to it."""
         self._doubted: set[str] = set()
         """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
@@ -152,7 +161,8 @@ class MobileNodeHost:
         return [*self._tell_movement(now), *self._settle()]
 
     def _tell_movement(self, now: float) -> list[Effect]:
-        here = self._place.care_of_address if isinstance(self._place, Outside) else None
+        place = self._place
+        here = place.care_of_address if isinstance(place, Inside | Outside) else None
         former = tuple(place.care_of_address for place in self._former)
         return self._carry_on(self._mobility.care_of_address_changed(here, now, former), now)
 
@@ -178,27 +188,35 @@ class MobileNodeHost:
             (self._company.security_gateway, PROTECTED),
         ):
             carried += self._carry_on(self._mobility.register(peer, authorisation, now), now)
-        if leaving:
+        if leaving and self._company.vcm_is_direct:
+            self._proposes = True
+        elif leaving:
             # Right behind the binding update to sg, which lets it through.
             carried += self._from_endpoint(self._endpoint.went_outside(now), now)
         return carried
 
     def _came_home(self, place: Inside, now: float) -> list[Effect]:
-        """Go back to "no IPsec"; tell the neighbours, and sg from the internal address."""
+        """Go back to "no IPsec"; tell the neighbours, and sg from where the node is now."""
+        sg, care_of_address = self._company.security_gateway, place.care_of_address
         carried: list[Effect] = []
-        for peer in [self._company.home_agent, self._company.security_gateway]:
+        for peer in (self._company.home_agent, *(() if care_of_address else (sg,))):
             carried += self._carry_on(self._mobility.forget(peer), now)
-        carried += self._tell_movement(now)
+        if care_of_address is None:
+            carried += self._tell_movement(now)
         carried += self._from_endpoint(self._endpoint.came_inside(), now)
         for node in self._company.nodes:
             carried += self._carry_on(
                 self._correspondent.forget(node.external_home_address, now), now
             )
         carried += self._settle()
-        carried.append(AnnounceAddress(self._me.internal_home_address, place.device))
+        announced = care_of_address or self._me.internal_home_address
+        carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
-        if self._away:
-            self._away = False
+        was_away, self._away, self._proposes = self._away, False, False
+        if care_of_address is not None:
+            carried += self._tell_movement(now)
+            carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
+        elif was_away:
             carried += self._carry_on(
                 self._mobility.deregister_inside(
                     self._company.security_gateway_inside,
@@ -249,6 +267,7 @@ class MobileNodeHost:
         for effect in given:
             if isinstance(effect, RegistrationChanged):
                 carried += self._registration_changed(effect)
+                carried += self._way_to_vcm_found(effect, now)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
             else:
@@ -271,6 +290,16 @@ class MobileNodeHost:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
         return [*self._settle(), Record("registration", details=details)]
+
+    def _way_to_vcm_found(self, change: RegistrationChanged, now: float) -> list[Effect]:
+        """Sg has answered: so ha, which is no farther, has its update as well, and a tunnel."""
+        answered = change.peer == self._company.security_gateway and (
+            change.phase is Phase.REGISTERED
+        )
+        if not answered or not self._proposes:
+            return []
+        self._proposes = False
+        return self._from_endpoint(self._endpoint.went_outside(now), now)
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address

@@ -31,10 +31,11 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """On the internal LAN."""
+    """On the internal LAN; in embodiment 2 with an address of it."""
 
     device: str
     router: IPv6Address
+    care_of_address: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,15 @@ class Movement:
     `solicits`: it asks for routers, instead of waiting until they advertise themselves. `waits`: a
     care-of address is tentative until the kernel calls it usable. `authenticates`: the company's
     prefix in an advertisement that nobody vouches for is of no use, neither to be inside, nor for a
-    care-of address; an address of the VPN must not be seen outside.
+    care-of address; an address of the VPN must not be seen outside. `moves_inside`: it has a
+    care-of address there as well (embodiment 2), on whose link nobody else makes addresses.
     """
 
     vpn_prefix: IPv6Network
     solicits: bool = True
     waits: bool = False
     authenticates: bool = False
+    moves_inside: bool = False
     _links: dict[str, _Link] = field(default_factory=dict[str, _Link])
     _places: dict[str, Inside | Tentative | Outside] = field(
         default_factory=dict[str, Inside | Tentative | Outside]
@@ -167,7 +170,8 @@ class Movement:
             return
         self._timers.cancel(device)
         if self.vpn_prefix in usable:
-            self._places[device] = Inside(device, router)
+            here = self._address(device, self.vpn_prefix) if self.moves_inside else None
+            self._places[device] = Inside(device, router, here)
             return
         self._take_address(device, router, usable[0])
 
@@ -195,13 +199,17 @@ class Movement:
 
     def _take_address(self, device: str, router: IPv6Address, prefix: IPv6Network) -> None:
         link = self._links[device]
-        identifier = interface_identifier(link.hardware_address, self._duplicates[prefix])
-        address = IPv6Address(int(prefix.network_address) | identifier)
+        address = self._address(device, prefix)
         settled = isinstance(self._place_with(device, address), Outside)
         if self.waits and not settled:
             self._places[device] = Tentative(device, router, address)
         else:
             self._places[device] = Outside(device, router, address, link.slot)
+
+    def _address(self, device: str, prefix: IPv6Network) -> IPv6Address:
+        hardware_address = self._links[device].hardware_address
+        identifier = interface_identifier(hardware_address, self._duplicates[prefix])
+        return IPv6Address(int(prefix.network_address) | identifier)
 
     def _place_with(self, device: str, address: IPv6Address) -> Tentative | Outside | None:
         """Return a link's place if this is its care-of address: other news come too late."""

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.advertisements import heard_under
 from mobivpn.host.associations import Associations, Purpose, at_care_of_address
-from mobivpn.host.fixed_databases import bound_correspondent, routing_header_of_data
+from mobivpn.host.fixed_databases import binding, bound_correspondent, routing_header_of_data
 from mobivpn.host.movement import Inside, Outside, Place, Tentative
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import (
@@ -56,6 +56,8 @@ VPN_DEVICE = "vpn0"
 HOME_TUNNEL = "ha{slot}"
 BY_HOME_AGENT_MARK = 1
 """Put by the sender on messages that must not use this node's own binding of the peer."""
+BY_GATEWAY_MARK = 4
+"""Borne by what MN-SG has brought where the addresses are public (docs/adr/0019)."""
 HOME_TABLE = 100
 """Routes of packets from the external home address: through the home agent."""
 FIRST_LINK_TABLE = 101
@@ -141,7 +143,7 @@ class NodeDatabases:
                 *self._associations(outside, bindings, pairs),
                 *self._bindings(place, outside, bindings),
                 *self._mobility(place, bindings),
-                *self._data(),
+                *(() if self.company.is_public else self._data()),
                 *self._signalling(place, bindings),
                 *(policy for pair in pairs for policy in self._direct(place, pair, bindings)),
                 *self._vpn(place, bindings),
@@ -162,11 +164,13 @@ class NodeDatabases:
             Purpose.NODE_GATEWAY,
             Purpose.NODE_GATEWAY_MOBILITY,
             Purpose.NODE_GATEWAY_INSIDE,
-            *(() if self.company.vcm_in_gateway else (Purpose.NODE_VCM,)),
+            Purpose.NODE_VCM,
             Purpose.NODE_HOME_AGENT,
         ):
-            yield self._pair(purpose).forward
-            yield self._pair(purpose).backward
+            # Which of them there are is a matter of the embodiment, and of where the VCM is.
+            if (purpose, self.me.name) in self.associations:
+                yield self._pair(purpose).forward
+                yield self._received(purpose)
         tunnel = self._pair(Purpose.NODE_HOME_AGENT_TUNNEL)
         if outside:
             source = bindings.source_to(self.company.home_agent, outside[0])
@@ -178,12 +182,28 @@ class NodeDatabases:
             if pair.outbound is not None:
                 yield pair.outbound
 
+    def _received(self, purpose: Purpose) -> SecurityAssociation:
+        sa = self._pair(purpose).backward
+        if purpose is Purpose.NODE_GATEWAY and self.company.is_public:
+            return replace(sa, mark=BY_GATEWAY_MARK)
+        return sa
+
     def _bindings(
         self, place: Place, outside: tuple[Outside, ...], bindings: Bindings
     ) -> Iterator[Entry]:
         home = self.me.external_home_address
         yield ANY_HOME_ADDRESS_OPTION
+        if isinstance(place, Inside) and place.care_of_address is not None:
+            here = place.care_of_address
+            yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
+            yield RouteOptimisation(
+                Extension.HOME_ADDRESS_OPTION, home, self.company.security_gateway, here
+            )
         for peer, care_of_address in bindings.peers:
+            if self.company.is_public:
+                # No data without ESP to or from a home address that is the VPN's.
+                yield from binding(home, peer, care_of_address)
+                continue
             option = self._home_address(place, peer, bindings)
             yield from bound_correspondent(home, peer, care_of_address)
             yield from routing_header_of_data(home, peer, *option)
@@ -207,6 +227,8 @@ class NodeDatabases:
                 self.company.security_gateway_inside,
             ),
         ):
+            if (purpose, me.name) not in self.associations:
+                continue
             away = purpose is not Purpose.NODE_GATEWAY_INSIDE
             selector = TrafficSelector(host(own), host(peer), IPPROTO_MH)
             yield SecurityPolicy(
@@ -253,6 +275,8 @@ class NodeDatabases:
                 precedence=Precedence.MOBILITY_BY_HOME_AGENT,
                 mark=BY_HOME_AGENT_MARK,
             )
+            if self.company.node_prefix is not None:
+                yield from self._care_of_tests(self.company.node_prefix)
         # All others go as they are given (section 9.5.4), or by the peer's home agent.
         yield SecurityPolicy(
             name="mobility/out",
@@ -279,6 +303,17 @@ class NodeDatabases:
                 ),
             ),
         )
+
+    def _care_of_tests(self, peers: IPv6Network) -> Iterator[SecurityPolicy]:
+        """Yield what lets CoTI and CoT through, between a care-of and a VPN address."""
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            yield SecurityPolicy(
+                name=f"care_of_test/{direction.value}",
+                direction=direction,
+                selector=TrafficSelector(EVERYWHERE, peers, IPPROTO_MH),
+                action=PolicyAction.BYPASS,
+                precedence=Precedence.SIGNALLING,
+            )
 
     def _data(self) -> Iterator[SecurityPolicy]:
         """Yield what admits unprotected data to the home address by a routing header (11.3.3).
@@ -340,7 +375,7 @@ class NodeDatabases:
             templates: tuple[Template, ...] = ()
             if not self.company.vcm_in_gateway:
                 templates += (EspTemplate(source, destination, Mode.TRANSPORT, reqid),)
-            if not isinstance(place, Inside):
+            if not isinstance(place, Inside) and not self.company.vcm_is_direct:
                 templates += self._gateway_templates(direction, place, bindings)
             yield SecurityPolicy(
                 name=f"node_vcm/{direction.value}",
@@ -371,6 +406,7 @@ class NodeDatabases:
         selector = TrafficSelector(
             host(self.me.internal_home_address), host(pair.peer.internal_home_address)
         )
+        mode = Mode.TRANSPORT if self.company.is_public else Mode.TUNNEL
         # Any source, any reqid: what is still under way through the gateway must be taken as well;
         # the selector on each SA keeps the inner addresses honest.
         yield SecurityPolicy(
@@ -380,7 +416,7 @@ class NodeDatabases:
             action=PolicyAction.PROTECT,
             precedence=Precedence.PAIR,
             templates=(
-                EspTemplate(ANY, home, Mode.TUNNEL),
+                EspTemplate(ANY, home, mode),
                 HomeAddressTemplate(ANY, home),
                 RoutingHeaderTemplate(ANY, home),
             ),
@@ -393,7 +429,7 @@ class NodeDatabases:
                 action=PolicyAction.PROTECT,
                 precedence=Precedence.PAIR,
                 templates=(
-                    EspTemplate(home, peer_home, Mode.TUNNEL, pair.outbound.reqid),
+                    EspTemplate(home, peer_home, mode, pair.outbound.reqid),
                     # Named only while they apply: a socket looks again when a policy changes.
                     *(
                         (RoutingHeaderTemplate(home, peer_home),)
@@ -405,25 +441,35 @@ class NodeDatabases:
             )
 
     def _vpn(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
-        own, vpn = host(self.me.internal_home_address), self.company.vpn_prefix
+        own = host(self.me.internal_home_address)
         if isinstance(place, Inside):
-            yield from self._no_ipsec(own, vpn)
+            yield from self._no_ipsec(own)
+            if place.care_of_address is not None:
+                yield from self._care_of_address_inside(host(place.care_of_address))
             return
         for direction in (Direction.OUTBOUND, Direction.INBOUND):
-            yield SecurityPolicy(
-                name=f"vpn/{direction.value}",
-                direction=direction,
-                selector=TrafficSelector(own, vpn),
-                action=PolicyAction.PROTECT,
-                precedence=Precedence.VPN,
-                templates=self._gateway_templates(direction, place, bindings),
-            )
+            # A direct pair's policy has the same addresses, and another mode.
+            told_apart = self.company.is_public and direction is Direction.INBOUND
+            for what, prefix in self.company.vpn_prefixes.items():
+                yield SecurityPolicy(
+                    name=f"{what}/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(own, prefix),
+                    action=PolicyAction.PROTECT,
+                    precedence=Precedence.BY_GATEWAY if told_apart else Precedence.VPN,
+                    templates=self._gateway_templates(direction, place, bindings),
+                    mark=BY_GATEWAY_MARK if told_apart else None,
+                )
 
-    def _no_ipsec(self, own: IPv6Network, vpn: IPv6Network) -> Iterator[SecurityPolicy]:
+    def _no_ipsec(self, own: IPv6Network) -> Iterator[SecurityPolicy]:
         """Yield the seed's "no IPsec", with what neighbour discovery (RFC 4861) needs beside it."""
+        vpn = self.company.vpn_prefix
         for what, direction, local, remote in (
-            ("vpn", Direction.OUTBOUND, own, vpn),
-            ("vpn", Direction.INBOUND, own, vpn),
+            *(
+                (what, direction, own, prefix)
+                for what, prefix in self.company.vpn_prefixes.items()
+                for direction in (Direction.OUTBOUND, Direction.INBOUND)
+            ),
             ("from_link_local", Direction.INBOUND, own, LINK_LOCAL),
             ("to_link_local", Direction.OUTBOUND, own, LINK_LOCAL),
             ("link_local", Direction.OUTBOUND, LINK_LOCAL, vpn),
@@ -439,12 +485,26 @@ class NodeDatabases:
                 precedence=Precedence.VPN,
             )
 
+    def _care_of_address_inside(self, own: IPv6Network) -> Iterator[SecurityPolicy]:
+        """Yield what lets the neighbours, and nobody else, talk with the care-of address."""
+        for direction in (Direction.OUTBOUND, Direction.INBOUND):
+            yield SecurityPolicy(
+                name=f"care_of_address/{direction.value}",
+                direction=direction,
+                selector=TrafficSelector(own, self.company.vpn_prefix),
+                action=PolicyAction.BYPASS,
+                precedence=Precedence.VPN,
+            )
+
     def _catch_all(self) -> Iterator[SecurityPolicy]:
         own = host(self.me.internal_home_address)
         for direction in (Direction.OUTBOUND, Direction.INBOUND):
             for what, selector in (
                 ("own", TrafficSelector(own, EVERYWHERE)),
-                ("inside", TrafficSelector(EVERYWHERE, self.company.vpn_prefix)),
+                *(
+                    ("inside" if what == "vpn" else what, TrafficSelector(EVERYWHERE, prefix))
+                    for what, prefix in self.company.vpn_prefixes.items()
+                ),
             ):
                 yield SecurityPolicy(
                     name=f"catch_all_{what}/{direction.value}",
@@ -460,18 +520,22 @@ class NodeDatabases:
         internal, home = self.me.internal_home_address, self.me.external_home_address
         vpn, mtu = self.company.vpn_prefix, inner_mtu(self.link_mtu)
         yield Dummy(VPN_DEVICE)
-        yield Address(internal, VPN_DEVICE)
+        if not self.company.is_public:
+            yield Address(internal, VPN_DEVICE)
         yield Address(home, VPN_DEVICE, home=True)
-        yield Route(vpn, metric=4096, device=VPN_DEVICE, mtu=mtu)
+        for prefix in self.company.vpn_prefixes.values():
+            yield Route(prefix, metric=4096, device=VPN_DEVICE, mtu=mtu)
         yield Rule(HOME_TABLE, preference=100, source=host(home))
         if isinstance(place, Tentative):
             yield Address(place.care_of_address, place.device, detection=self.detection)
         if isinstance(place, Inside):
             yield NextHop(BY_ROUTER, place.device, place.router)
             yield Route(EVERYWHERE, next_hop=BY_ROUTER)
-            yield Address(internal, place.device)
+            yield Address(place.care_of_address or internal, place.device)
             yield NextHop(ON_LINK, place.device)
             yield Route(vpn, metric=256, next_hop=ON_LINK, mtu=mtu)
+            if self.company.node_prefix is not None:
+                yield Route(self.company.node_prefix, metric=256, next_hop=BY_ROUTER, mtu=mtu)
         for link in outside:
             yield from self._link(link)
         if outside:
@@ -480,6 +544,10 @@ class NodeDatabases:
             by = next(link for link in outside if link.care_of_address == source)
             tunnel = HOME_TUNNEL.format(slot=by.slot)
             yield Route(EVERYWHERE, device=tunnel, table=HOME_TABLE)
+            if self.company.is_public:
+                # Its own addresses are the VPN's: what goes there must fit every path.
+                for prefix in self.company.vpn_prefixes.values():
+                    yield Route(prefix, device=tunnel, table=HOME_TABLE, mtu=mtu)
 
     def _link(self, link: Outside) -> Iterator[Entry]:
         """Yield what a link outside needs of its own, whether there is another one or not."""

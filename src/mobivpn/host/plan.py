@@ -1,10 +1,11 @@
 """What every role knows of the company network: who is where, under which names and addresses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
-from mobivpn.variants import VcmPlace
+from mobivpn.variants import VcmAssociation, VcmPlace
 
 SIGNALLING_PRIORITY = 7
 """Linux's TC_PRIO_CONTROL: signalling is sent with it, so that a link can tell it from data."""
@@ -12,7 +13,10 @@ SIGNALLING_PRIORITY = 7
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """A mobile node's static identifiers (seed: internal and external HoA)."""
+    """A mobile node's static identifiers (seed: internal and external HoA).
+
+    Where the VPN's addresses are public, the two are one.
+    """
 
     name: str
     internal_home_address: IPv6Address
@@ -23,7 +27,10 @@ class NodeIdentity:
 class Company:
     """The fixed addresses of the seed's figure 1.
 
-    `vcm` is an address of the VCM's alone, whichever host has it (`vcm_at`).
+    `vpn_prefix` is that of the LAN. `vcm` is an address of the VCM's alone, whichever host has it
+    (`vcm_at`). `node_prefix` is there in embodiment 2: the part of the home agent's prefix that has
+    the nodes' home addresses, which are then VPN addresses as those on the LAN are; only there the
+    MN-VCM association can be direct (`vcm_sa`).
     """
 
     vpn_prefix: IPv6Network
@@ -35,6 +42,24 @@ class Company:
     nodes: tuple[NodeIdentity, ...]
     signalling_port: int = 5202
     vcm_at: VcmPlace = VcmPlace.OWN
+    vcm_sa: VcmAssociation = VcmAssociation.NESTED
+    node_prefix: IPv6Network | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the VPN's addresses are public ones (seed: embodiment 2)."""
+        return self.node_prefix is not None
+
+    @property
+    def vcm_is_direct(self) -> bool:
+        """Whether MN-VCM goes beside MN-SG: then sg lets its ESP through, as it is."""
+        return self.vcm_sa is VcmAssociation.DIRECT
+
+    @property
+    def vpn_prefixes(self) -> Mapping[str, IPv6Network]:
+        """All addresses of the VPN, by what has them: the LAN, and nodes wherever they are."""
+        prefixes = {"vpn": self.vpn_prefix}
+        return prefixes if self.node_prefix is None else {**prefixes, "nodes": self.node_prefix}
 
     @property
     def vcm_in_gateway(self) -> bool:

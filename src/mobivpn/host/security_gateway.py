@@ -56,6 +56,8 @@ class SecurityGateway:
         self._signalling = signalling
         self._input = MobilityInput(correspondent.dropped)
         self._outside: dict[str, IPv6Address | None] = {}
+        self._inside: dict[str, IPv6Address] = {}
+        """Care-of addresses of nodes inside, which have some in embodiment 2."""
         self._held: Databases = ()
 
     @property
@@ -130,14 +132,24 @@ class SecurityGateway:
             return []
         if change.own_address == self._company.security_gateway_inside:
             return self._returned(node, now)
+        if (
+            change.care_of_address is not None
+            and change.care_of_address in self._company.vpn_prefix
+        ):
+            return self._bound_inside(node, change.care_of_address, now)
+        if change.care_of_address is None and node.name in self._inside:
+            # It has fallen silent, and is still where it was: nobody outside is to be told.
+            return []
         return self._left(node, change.care_of_address, now)
 
     def _left(
         self, node: NodeIdentity, care_of_address: IPv6Address | None, now: float
     ) -> list[Effect]:
         """A binding of an external home address; without one, the home agent knows the way."""
-        absent = [] if node.name in self._outside else self._tell_router(NodeAbsent, node, now)
+        message = NodeAbsent(node.internal_home_address)
+        absent = [] if node.name in self._outside else self._tell_router(message, now)
         self._outside[node.name] = care_of_address
+        self._inside.pop(node.name, None)
         return [
             *self._settle(),
             *absent,
@@ -147,6 +159,20 @@ class SecurityGateway:
                 details={"node": node.name, "care_of_address": str(care_of_address)},
             ),
         ]
+
+    def _bound_inside(
+        self, node: NodeIdentity, care_of_address: IPv6Address, now: float
+    ) -> list[Effect]:
+        """A binding of a node inside (embodiment 2): r22 routes its home address there."""
+        if self._inside.get(node.name) == care_of_address:
+            return []
+        self._inside[node.name] = care_of_address
+        if node.name in self._outside:
+            return self._returned(node, now)
+        return self._tell_router(self._present(node), now)
+
+    def _present(self, node: NodeIdentity) -> NodePresent:
+        return NodePresent(node.internal_home_address, self._inside.get(node.name))
 
     def _returned(self, node: NodeIdentity, now: float) -> list[Effect]:
         """A node has told us from inside that it is there; repeated, it changes nothing.
@@ -158,15 +184,12 @@ class SecurityGateway:
         del self._outside[node.name]
         return [
             *self._settle(),
-            *self._tell_router(NodePresent, node, now),
+            *self._tell_router(self._present(node), now),
             TellDetector(node.internal_home_address, None),
             Record("sg_node_returned", details={"node": node.name}),
         ]
 
-    def _tell_router(
-        self, kind: type[NodeAbsent] | type[NodePresent], node: NodeIdentity, now: float
-    ) -> list[Effect]:
-        message = kind(node.internal_home_address)
+    def _tell_router(self, message: NodeAbsent | NodePresent, now: float) -> list[Effect]:
         return self._request(self._company.internal_router, message, now)
 
     def _request(self, peer: IPv6Address, message: Request, now: float) -> list[Effect]:

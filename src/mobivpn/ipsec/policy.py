@@ -32,6 +32,7 @@ class Precedence(IntEnum):
     MOBILITY_BY_HOME_AGENT = 105
     MOBILITY = 110
     SIGNALLING = 200
+    BY_GATEWAY = 400
     PAIR = 500
     VPN = 1000
     UNPROTECTED = 2000
@@ -91,7 +92,7 @@ class SecurityPolicy:
 
     `templates` are the layers of a PROTECT policy, inside out. `device` binds an entry to one
     interface (for FORWARD: the one by which a packet leaves), `mark` to packets so marked by their
-    sender.
+    sender, or by the association that brought them.
     """
 
     name: str

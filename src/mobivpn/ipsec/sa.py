@@ -133,9 +133,13 @@ class AssociationPlan:
 
 @dataclass(frozen=True, slots=True)
 class SecurityAssociation(AssociationPlan):
-    """One SAD entry (RFC 9061 `sad-entry`); `key` is the keying material of its algorithm."""
+    """One SAD entry (RFC 9061 `sad-entry`); `key` is the keying material of its algorithm.
+
+    What an inbound one with a `mark` has decrypted bears that, for the policies to tell it.
+    """
 
     key: bytes = field(repr=False, kw_only=True)
+    mark: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         AssociationPlan.__post_init__(self)

@@ -135,9 +135,13 @@ class NodeAbsent(_NodeState):
 
 @dataclass(frozen=True, slots=True)
 class NodePresent(_NodeState):
-    """The gateway tells the internal router that a node answers for itself again."""
+    """The gateway tells the internal router that a node answers for itself again.
+
+    In embodiment 2 at a care-of address, by which its home address is routed.
+    """
 
     internal_home_address: IPv6Address
+    care_of_address: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

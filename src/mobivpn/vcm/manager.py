@@ -10,7 +10,7 @@ from mobivpn.errors import CallerError
 from mobivpn.host.associations import FIRST_PAIR_REQID
 from mobivpn.host.effects import Record
 from mobivpn.ipsec.minting import RandomBytes, plan_pair
-from mobivpn.ipsec.sa import EspAlgorithm, Mode
+from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.ipsec.selector import host
 from mobivpn.sessions.detector import Session
 from mobivpn.signalling.endpoint import Effect as SignallingEffect
@@ -325,7 +325,7 @@ class Manager:
             reqid=_reqid(pair.pair, generation),
             first=pair.first.external_home_address,
             second=pair.second.external_home_address,
-            mode=Mode.TUNNEL,
+            mode=pair.mode,
             algorithm=algorithm,
             random_bytes=self._random_bytes,
             inner=(

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from mobivpn.errors import IllegalTransition
 from mobivpn.ipsec.keying import PairKeys
 from mobivpn.ipsec.minting import PairPlan
-from mobivpn.ipsec.sa import AssociationPlan
+from mobivpn.ipsec.sa import AssociationPlan, Mode
 from mobivpn.signalling.messages import BindingKeys, PeerReady, Release, Request, SaOffer, Withdraw
 
 
@@ -133,6 +133,12 @@ class Provisioning:
     generation: int = 0
     ended_because: EndReason | None = None
     _states: dict[IPv6Address, EndState] = field(default_factory=dict[IPv6Address, EndState])
+
+    @property
+    def mode(self) -> Mode:
+        """A tunnel for private addresses; none where a home address is the VPN's itself."""
+        public = self.first.internal_home_address == self.first.external_home_address
+        return Mode.TRANSPORT if public else Mode.TUNNEL
 
     @property
     def state(self) -> PairState:

@@ -130,6 +130,16 @@ def test_setup_takes_the_slower_chain(plan: NetworkPlan) -> None:
         assert setup_bound_ms(places, plan) == pytest.approx(3 * LAN + 2 * to_cell + to_wifi1)
 
 
+def test_a_direct_vcm_is_reached_by_the_home_agent_once_sg_has_answered(
+    plan: NetworkPlan,
+) -> None:
+    direct = replace(plan, vcm_is_direct=True)
+    to_wifi1, to_cell = (3 * LAN + SG + 2 * HA + way for way in (WIFI1, CELL))
+    for places in (("wifi1", "cell"), ("cell", "wifi1")):
+        expected = SG + WIFI1 + to_wifi1 + 2 * to_cell + to_wifi1
+        assert setup_bound_ms(places, direct) == pytest.approx(expected)
+
+
 def test_shortest_round_trip_is_twice_the_direct_way(plan: NetworkPlan) -> None:
     assert shortest_round_trip_ms(("wifi1", "cell"), plan) == 2 * (WIFI1 + CELL)
 
@@ -160,3 +170,27 @@ def test_an_overlap_is_taken_off_the_bound_of_a_soft_handover(
     bound = move_bound(soft, "cell", True, Authorisation.NO_TEST, plan)
     assert bound.outbound_ms == pytest.approx(max(0, WIFI2 + CELL - overlap_ms))
     assert bound.inbound_ms == pytest.approx(max(0, 2 * (WIFI2 + CELL) - overlap_ms))
+
+
+@pytest.fixture
+def public(plan: NetworkPlan) -> NetworkPlan:
+    """Embodiment 2: r22 routes home addresses, inside as well."""
+    return replace(plan, is_public=True)
+
+
+def test_the_embodiment_of_a_run_is_in_its_plan(run_description: dict[str, Any]) -> None:
+    assert plan_from_run({**run_description, "embodiment": 2}).is_public
+    assert not plan_from_run({**run_description, "embodiment": 1}).is_public
+
+
+def test_public_addresses_leaving_while_the_peer_is_inside(public: NetworkPlan) -> None:
+    """Inbound: update to sg, sg to r22, where the peer's packets pass already, back by sg."""
+    bound = move_bound(move("lan", "cell", 20), "lan", False, Authorisation.NO_TEST, public)
+    assert bound.inbound_ms == pytest.approx(20 + 2 * (CELL + SG + LAN))
+
+
+def test_public_addresses_returning_to_a_peer_inside(public: NetworkPlan) -> None:
+    """Outbound: by r22. Inbound: update to sg, sg to r22, what is there."""
+    bound = move_bound(move("wifi2", "lan"), "lan", False, Authorisation.NO_TEST, public)
+    assert bound.outbound_ms == pytest.approx(4 * LAN + 4 * LAN)
+    assert bound.inbound_ms == pytest.approx(4 * LAN + 3 * LAN + LAN + 2 * LAN)

@@ -85,6 +85,7 @@ class Received:
 
     packet: Packet
     care_of_address: IPv6Address | None = None
+    mark: int | None = None
     path: tuple[SecurityAssociation, ...] = ()
 
 
@@ -262,14 +263,18 @@ class Kernel:
             return replace(received, packet=inner, care_of_address=packet.source)
         match packet.content:
             case Esp(sa, content, number):
-                if not self.holds(sa) or sa.destination != packet.destination:
+                own = self._entries.get(sa.identity)
+                if not isinstance(own, SecurityAssociation) or replace(own, mark=None) != sa:
+                    return self._drop("unknown SA")
+                if sa.destination != packet.destination:
                     return self._drop("unknown SA")
                 if number in self._seen:
                     return self._drop("replay")
                 self._seen.add(number)
                 self.used[sa.spi] += 1
                 inner = content if isinstance(content, Packet) else replace(packet, content=content)
-                return replace(received, packet=inner, path=(*received.path, sa))
+                mark = own.mark or received.mark
+                return replace(received, packet=inner, mark=mark, path=(*received.path, sa))
             case Packet() as inner:
                 ends = packet.destination, packet.source
                 if all((tunnel.local, tunnel.remote) != ends for tunnel in self.tunnels()):
@@ -303,6 +308,7 @@ class Kernel:
                 for policy in self._policies
                 if policy.direction is direction
                 and policy.device in (None, device)
+                and policy.mark in (None, received.mark)
                 and _matches(
                     policy.selector, packet.destination, packet.source, packet, typed=False
                 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
-from mobivpn.variants import KeyScheme, Trigger, VcmPlace
+from mobivpn.variants import KeyScheme, Trigger, VcmAssociation, VcmPlace
 from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
@@ -83,9 +83,10 @@ def calm_paths(world: World, for_s: float = 2.0) -> set[str]:
         (VcmPlace.GATEWAY, True, 0.05),
     ],
 )
-def test_the_whole_walk(vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
+@pytest.mark.parametrize("public", [False, True])
+def test_the_whole_walk(public: bool, vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
     faults = Faults(agent_delay_s=agent_delay_s)
-    world = talking(World(vcm_at=vcm_at, combined=combined, faults=faults))
+    world = talking(World(public=public, vcm_at=vcm_at, combined=combined, faults=faults))
     assert calm_paths(world) == {""}
     for node, network, path in WALK:
         move(world, node, network)
@@ -93,6 +94,16 @@ def test_the_whole_walk(vcm_at: VcmPlace, combined: bool, agent_delay_s: float):
     assert world.outside_packets > 0
     assert world.stored == {}
     assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
+def test_the_whole_walk_with_a_vcm_association_beside_the_gateways(agent_delay_s: float):
+    faults = Faults(agent_delay_s=agent_delay_s)
+    world = talking(World(public=True, vcm_sa=VcmAssociation.DIRECT, faults=faults))
+    for node, network, path in WALK:
+        move(world, node, network)
+        assert calm_paths(world) == {path}, (node.name, network)
+    assert world.stored == {}
 
 
 @pytest.mark.parametrize("trigger", [Trigger.SESSION, Trigger.INITIATION])

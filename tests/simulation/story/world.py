@@ -53,11 +53,11 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
-from mobivpn.variants import KeyScheme, Trigger, VcmPlace
+from mobivpn.variants import KeyScheme, Trigger, VcmAssociation, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
-from tests.support.company import COMPANY, DifferentBytes
+from tests.support.company import COMPANY, PUBLIC_COMPANY, DifferentBytes
 
 LAN = "lan"
 FAKE = "fake"
@@ -75,9 +75,10 @@ LINKLESS_S = 0.05
 PREFIX = {
     network: IPv6Network(f"2001:db8:{number}::/64")
     for number, network in enumerate(DELAY_S, start=1)
-} | {LAN: COMPANY.vpn_prefix}
-ROUTER = {network: IPv6Address(f"fe80::{n}") for n, network in enumerate(PREFIX, start=1)}
-PREFIX[FAKE], ROUTER[FAKE] = PREFIX[LAN], ROUTER[LAN]
+}
+"""Of the access networks; the LAN's is the company's, and an attacker's as well."""
+ROUTER = {network: IPv6Address(f"fe80::{n}") for n, network in enumerate((*PREFIX, LAN), start=1)}
+ROUTER[FAKE] = ROUTER[LAN]
 HOME_PREFIX = IPv6Network((COMPANY.home_agent, 64), strict=False)
 OUTSIDE_ROUTER = IPv6Address("2001:db8:5::1")
 INSIDE_DEVICE, OUTSIDE_DEVICE = "lan", "ext"
@@ -205,7 +206,7 @@ class Node(Agent):
             SaEndpoint(
                 me,
                 world.company,
-                SignallingEndpoint(1, [COMPANY.vcm]),
+                SignallingEndpoint(1, [world.company.vcm]),
                 Keyring(own_keys=world.random.randbytes if world.keys is KeyScheme.BLIND else None),
             ),
             world.pair_idle_s,
@@ -295,7 +296,8 @@ class Node(Agent):
 
     def _router_answers(self, device: str, network: str) -> None:
         if self.networks.get(device) == network:
-            router, prefix = ROUTER[network], PREFIX[network]
+            router = ROUTER[network]
+            prefix = PREFIX.get(network, self.world.company.vpn_prefix)
             signed = network == LAN and self.world.advertises_authentically
             verified = signed and self.kernel.holds(heard_under(self.world.advertisements))
             self.begin(
@@ -319,7 +321,8 @@ class Node(Agent):
             if way is not None and way.next_hop == next_hop.number:
                 network = self.networks[next_hop.device]
                 # The access router's ingress filter, and a router that is not of this link.
-                if protected.source not in PREFIX[network] or next_hop.gateway != ROUTER[network]:
+                filters = network in DELAY_S and protected.source not in PREFIX[network]
+                if filters or next_hop.gateway != ROUTER[network]:
                     return
                 if network == LAN:
                     self.world.inside(protected)
@@ -382,7 +385,7 @@ class VcmInGateway(Vcm):
         self.kernel.fixed |= {self.address}
 
     def send(self, packet: Packet, mark: int = 0) -> None:
-        if packet.destination == COMPANY.security_gateway_inside:
+        if packet.destination == self.world.company.security_gateway_inside:
             self.world.on_host(self.world.gateway, packet)
             return
         protected = self.kernel.protect(packet)
@@ -443,11 +446,11 @@ class Gateway(Fixed):
     """sg: agent, filter, and the switch on its inside."""
 
     def send(self, packet: Packet, mark: int = 0) -> None:
-        if self.world.company.vcm_in_gateway and packet.destination == COMPANY.vcm:
+        if self.world.company.vcm_in_gateway and packet.destination == self.world.company.vcm:
             self.world.on_host(self.world.vcm, packet)
             return
-        inward = packet.destination in COMPANY.vpn_prefix or packet.destination in (
-            COMPANY.internal_router,
+        inward = packet.destination in self.world.company.vpn_prefix or packet.destination in (
+            self.world.company.internal_router,
         )
         protected = self.kernel.protect(packet, INSIDE_DEVICE if inward else OUTSIDE_DEVICE)
         if protected is None:
@@ -464,7 +467,7 @@ class Gateway(Fixed):
             return
         destination = received.packet.destination
         if destination in self.kernel.fixed:
-            (self.world.vcm if destination == COMPANY.vcm else self).deliver(received)
+            (self.world.vcm if destination == self.world.company.vcm else self).deliver(received)
         elif self.kernel.admits(received, Direction.FORWARD, INSIDE_DEVICE):
             note(received.packet, "sg")
             self.world.from_gateway(received.packet)
@@ -500,6 +503,9 @@ class World:
     """All hosts, all packets under way, and the clock."""
 
     seed: int = 1
+    public: bool = False
+    """Embodiment 2. Tests name nodes by what they are in embodiment 1."""
+    vcm_sa: VcmAssociation = VcmAssociation.NESTED
     faults: Faults = field(default_factory=Faults)
     start: Mapping[NodeIdentity, str] = field(default_factory=dict[NodeIdentity, str])
     """Where nodes are at the beginning; inside, if it is not said."""
@@ -534,16 +540,18 @@ class World:
         self._order = count()
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
         random_bytes = DifferentBytes()
-        self.company = replace(COMPANY, vcm_at=self.vcm_at)
+        self.company = replace(
+            PUBLIC_COMPANY if self.public else COMPANY, vcm_at=self.vcm_at, vcm_sa=self.vcm_sa
+        )
         self.given = mint_associations(self.company, EspAlgorithm.AES128GCM16, random_bytes)
         self.advertisements = (
             mint_advertisements(ROUTER[LAN], random_bytes) if self.authenticates else None
         )
-        self.nodes = {me: Node(self, me) for me in COMPANY.nodes}
-        homes = frozenset(me.external_home_address for me in COMPANY.nodes)
-        internals = frozenset(me.internal_home_address for me in COMPANY.nodes)
+        self.nodes = {me: Node(self, self.company.node(me.name)) for me in COMPANY.nodes}
+        homes = frozenset(me.external_home_address for me in self.company.nodes)
+        internals = frozenset(me.internal_home_address for me in self.company.nodes)
         self.detector = GatewayCore(
-            internals, frozenset({COMPANY.vcm}), trigger=self.trigger, combined=self.combined
+            internals, frozenset({self.company.vcm}), trigger=self.trigger, combined=self.combined
         )
         self.gateway = Gateway(
             self,
@@ -556,12 +564,13 @@ class World:
                     self.random.randbytes,
                     protected=homes | internals,
                     other_names={
-                        me.internal_home_address: me.external_home_address for me in COMPANY.nodes
+                        me.internal_home_address: me.external_home_address
+                        for me in self.company.nodes
                     },
                 ),
-                SignallingEndpoint(1, [COMPANY.vcm, COMPANY.internal_router]),
+                SignallingEndpoint(1, [self.company.vcm, self.company.internal_router]),
             ),
-            (COMPANY.security_gateway_inside, COMPANY.security_gateway),
+            (self.company.security_gateway_inside, self.company.security_gateway),
         )
         self.router = Router(
             self,
@@ -574,26 +583,26 @@ class World:
                     "tosg",
                     advertisements=self.advertisements,
                 ),
-                SignallingEndpoint(1, [COMPANY.security_gateway_inside]),
+                SignallingEndpoint(1, [self.company.security_gateway_inside]),
             ),
-            (COMPANY.internal_router,),
+            (self.company.internal_router,),
         )
         self.home_agent = HomeAgentAgent(
             self,
             "ha",
             HomeAgentHost(
-                HomeAgentDatabases(COMPANY, self.given, "eth0"),
+                HomeAgentDatabases(self.company, self.given, "eth0"),
                 HomeAgent(
-                    COMPANY.home_agent,
+                    self.company.home_agent,
                     HOME_PREFIX,
                     HomeAgentSettings(served=homes, detect_duplicates=True),
                 ),
             ),
-            (COMPANY.home_agent,),
+            (self.company.home_agent,),
         )
         manager = Manager(
             epoch=1,
-            security_gateway=COMPANY.security_gateway_inside,
+            security_gateway=self.company.security_gateway_inside,
             nodes=internals,
             random_bytes=random_bytes,
             lifetime_s=self.pair_lifetime_s,
@@ -601,7 +610,7 @@ class World:
             keys=self.keys,
         )
         in_gateway = self.company.vcm_in_gateway
-        self.vcm = (VcmInGateway if in_gateway else Vcm)(self, "vcm", manager, (COMPANY.vcm,))
+        self.vcm = (VcmInGateway if in_gateway else Vcm)(self, "vcm", manager, (self.company.vcm,))
         self.agents: tuple[Agent, ...] = (
             *self.nodes.values(),
             self.gateway,
@@ -698,7 +707,7 @@ class World:
         """Send one packet."""
         probe = Probe(source, destination, self.now)
         self.probes.append(probe)
-        ends = source.internal_home_address, destination.internal_home_address
+        ends = self.nodes[source].address, self.nodes[destination].address
         self.nodes[source].send(Packet(*ends, Datagram(IPPROTO_UDP, probe)))
         return probe
 
@@ -739,12 +748,14 @@ class World:
     def outside(self, packet: Packet, delay_s: float) -> None:
         """Carry a packet over the internet; what may not be seen there must not be there."""
         self.outside_packets += 1
-        assert_nothing_in_clear(packet)
+        self._assert_nothing_in_clear(packet)
         destination = packet.destination
-        if destination == COMPANY.security_gateway:
+        if destination == self.company.security_gateway:
             receiver = self.gateway
         elif destination in HOME_PREFIX:
             receiver = self.home_agent
+        elif self.company.vcm_is_direct and destination == self.company.vcm:
+            receiver = self.gateway
         else:
             network = next((n for n in DELAY_S if destination in PREFIX[n]), None)
             if network is not None:
@@ -754,6 +765,17 @@ class World:
         access = delay_s if delay_s == CORE_S else None
         for copy_s in [delay_s] if access else self._copies(delay_s + CORE_S):
             self.at(self.now + copy_s, lambda: receiver.arrive(packet))
+
+    def _assert_nothing_in_clear(self, packet: Packet) -> None:
+        """No VPN address, and no payload but Mobile IPv6's own, outside without ESP."""
+        layer: object = packet
+        while isinstance(layer, Packet):
+            for address in (layer.source, layer.destination):
+                vcm = self.company.vcm_is_direct and address == self.company.vcm
+                assert vcm or address not in self.company.vpn_prefix, packet
+            layer = layer.content
+        if isinstance(layer, Datagram):
+            assert layer.protocol == IPPROTO_MH, packet
 
     def _to_access(self, network: str, packet: Packet) -> None:
         for node in self.nodes.values():
@@ -777,15 +799,15 @@ class World:
     def _assert_vcm_is_not_elsewhere(self, packet: Packet) -> None:
         """Nothing of a VCM in sg is on a link of the inside."""
         if self.company.vcm_in_gateway:
-            assert COMPANY.vcm not in (packet.source, packet.destination), packet
+            assert self.company.vcm not in (packet.source, packet.destination), packet
 
     def inside(self, packet: Packet) -> None:
         """Carry a packet over the LAN, or to where r22 routes it."""
         self._assert_vcm_is_not_elsewhere(packet)
         destination = packet.destination
-        if destination == COMPANY.vcm:
+        if destination == self.company.vcm:
             self._later(lambda: self.vcm.arrive(packet))
-        elif destination not in COMPANY.vpn_prefix or self.owner.get(destination) == "r22":
+        elif destination not in self.company.vpn_prefix or self.owner.get(destination) == "r22":
             self._later(lambda: self._route(packet))
         else:
             self._later(lambda: self._to_lan(packet))
@@ -793,22 +815,26 @@ class World:
     def _route(self, packet: Packet) -> None:
         """Do as r22 does."""
         destination = packet.destination
-        if destination == COMPANY.internal_router:
+        if destination == self.company.internal_router:
             self.router.arrive(packet)
-        elif destination == COMPANY.vcm:
+        elif destination == self.company.vcm:
             self.vcm.arrive(packet)
-        elif (
-            destination == COMPANY.security_gateway_inside
-            or self.router.kernel.route_to(destination, MAIN_TABLE) is not None
-        ):
-            self._switch(PortRole.ROUTER, packet)
-            self._later(lambda: self.gateway.arrive_inside(packet))
         else:
-            self._to_lan(packet)
+            route = self.router.kernel.route_to(destination, MAIN_TABLE)
+            if route is not None and route.device == INSIDE_DEVICE:
+                assert route.gateway is not None
+                self._to_lan(packet, route.gateway)
+            elif route is None and destination in self.company.vpn_prefix:
+                self._to_lan(packet)
+            else:
+                self._switch(PortRole.ROUTER, packet)
+                self._later(lambda: self.gateway.arrive_inside(packet))
 
-    def _to_lan(self, packet: Packet) -> None:
+    def _to_lan(self, packet: Packet, next_hop: IPv6Address | None = None) -> None:
         for node in self.nodes.values():
-            if LAN in node.networks.values() and node.address == packet.destination:
+            if LAN in node.networks.values() and node.kernel.has_address(
+                next_hop or packet.destination
+            ):
                 node.arrive(packet)
 
     def from_gateway(self, packet: Packet) -> None:
@@ -855,14 +881,3 @@ def note(packet: Packet, station: str) -> None:
         content = content.content
     if isinstance(content, Datagram) and isinstance(content.body, Probe):
         content.body.via.append(station)
-
-
-def assert_nothing_in_clear(packet: Packet) -> None:
-    """No VPN address, and no payload but Mobile IPv6's own, outside without ESP."""
-    layer: object = packet
-    while isinstance(layer, Packet):
-        assert layer.source not in COMPANY.vpn_prefix, packet
-        assert layer.destination not in COMPANY.vpn_prefix, packet
-        layer = layer.content
-    if isinstance(layer, Datagram):
-        assert layer.protocol == IPPROTO_MH, packet
