@@ -1,4 +1,4 @@
-"""The command line: ./lab run, sweep, test, shell, list, doctor, clean.
+"""The command line: ./lab run, verify, sweep, test, shell, list, doctor, clean.
 
 Each error is one line (what, where, what to do), no traceback: exit code 2 for bad input, 3 for
 missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Results go to standard
@@ -199,6 +199,41 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     screen.show(folder, Console(stderr=True))
     click.echo(folder)
     if ResultSet(folder).load_summary()["verdict"] == "failed":
+        sys.exit(1)
+
+
+@lab.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Put the runs' folders under this one.  [default: results/]",
+)
+def verify(names: tuple[str, ...], results: Path | None) -> None:
+    """Run experiments again and compare with the reference results; say which value moved."""
+    from experiments import runner
+    from experiments import verify as reference
+
+    progress = Progress()
+    chosen = names or tuple(reference.names())
+    for name in chosen:
+        reference.reference_of(name)
+    given = runner.Options(results=results or runner.RESULTS, page=False)
+    _need_packages(given.machine, progress)
+    held = True
+    for name in chosen:
+        try:
+            folder = runner.run(name, given, runner.Watch(progress=progress))
+        except (KeyboardInterrupt, LabError):
+            progress.abandon()
+            raise
+        progress.end()
+        moved = reference.compare(name, folder)
+        held = held and not moved
+        click.echo(f"{name}: {f'{len(moved)} values moved' if moved else 'as the reference'}")
+        for value in moved:
+            click.echo(f"  {value}")
+    if not held:
         sys.exit(1)
 
 

@@ -16,12 +16,12 @@ from experiments.network_plan import plan_from_run
 from experiments.pcapng import read_frames
 from experiments.resultset import ResultSet
 from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
+from experiments.verify import compare, moved
 from mobivpn.mip6 import codec
 from mobivpn.mip6.constants import LIFETIME_UNIT_S
 from mobivpn.mip6.messages import MessageType
 from tests.support.runs import Run, asked
 
-SAME_WITHIN_MS = 0.1
 """Two runs with one seed may differ by this much; docs/concepts/repeatability.md says why."""
 
 WALK = asked("walk")
@@ -153,30 +153,16 @@ def test_a_soft_handover_loses_nothing_and_nobody_waits(runs: Sequence[Run]):
     ]
 
 
-def differing(one: Any, other: Any, key: str = "") -> list[str]:
-    """Name what differs between two summaries by more than two runs may."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        return [d for name in one for d in differing(one[name], other[name], f"{key}.{name}")]
-    if isinstance(one, list):
-        assert len(one) == len(other)
-        return [
-            d
-            for i, (a, b) in enumerate(zip(one, other, strict=True))
-            for d in differing(a, b, f"{key}[{i}]")
-        ]
-    if isinstance(one, float) and isinstance(other, float):
-        return [] if abs(one - other) <= SAME_WITHIN_MS else [f"{key}: {one} {other}"]
-    return [] if one == other else [f"{key}: {one} {other}"]
-
-
 @pytest.mark.runs(WALK, AGAIN)
 def test_everybody_gets_the_same_figures(runs: Sequence[Run]):
-    summaries = [dict(run.summary) for run in runs]
-    for summary in summaries:
-        # Of the machine and the checkout, not of the network.
-        del summary["wall_seconds"], summary["versions"]
-    assert differing(*summaries) == []
+    one, other = runs
+    assert [str(value) for value in moved(one.summary, other.summary)] == []
+
+
+@pytest.mark.runs(WALK)
+def test_the_walk_is_what_its_reference_says(runs: Sequence[Run]):
+    (run,) = runs
+    assert [str(value) for value in compare("walk", run.folder)] == []
 
 
 @pytest.mark.runs(BLIND)

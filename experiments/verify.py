@@ -1,0 +1,98 @@
+"""Compare a run with the reference result of its experiment: what anyone must get again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import ResultError
+from experiments.resultset import SUMMARY_KEYS, ResultSet, check_schema
+from vm import places
+
+REFERENCE = places.CHECKOUT / "results" / "reference"
+
+TOLERANCE_MS = 0.1
+"""By which a time may differ: docs/concepts/repeatability.md says why it does at all."""
+TOLERANCE = 0.01
+"""By which a number may differ that is neither a time nor a count, such as a ratio of times."""
+OF_THE_MACHINE = frozenset(("versions", "wall_seconds"))
+"""What a summary says of the machine and the checkout, not of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A value that is not what the reference says; None: not there, or without a sample."""
+
+    key: str
+    reference: Any
+    found: Any
+
+    def __str__(self) -> str:
+        by = ""
+        if _is_number(self.reference) and _is_number(self.found):
+            by = f" (by {self.found - self.reference:+.3f})"
+        return f"{self.key}: {_told(self.reference)} -> {_told(self.found)}{by}"
+
+
+def names() -> list[str]:
+    """Return the experiments that have a reference, in order."""
+    return sorted(path.stem for path in REFERENCE.glob("*.json"))
+
+
+def reference_of(name: str) -> dict[str, Any]:
+    """Return the summary that is an experiment's reference. Raises ResultError."""
+    path = REFERENCE / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(names()) or "none"
+        raise ResultError(f"no reference result is called '{name}'; there are: {known}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: damaged (not an object)")
+    check_schema(value, path)
+    return value
+
+
+def compare(name: str, folder: Path) -> list[Moved]:
+    """Return what moved in a run's summary, against the reference of an experiment."""
+    return list(moved(reference_of(name), ResultSet(folder).load_summary()))
+
+
+def moved(reference: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Moved]:
+    """Yield what differs between two summaries by more than two runs may."""
+    for key in SUMMARY_KEYS:
+        if key not in OF_THE_MACHINE:
+            yield from _differing(reference.get(key), found.get(key), key)
+
+
+def _differing(one: Any, other: Any, key: str) -> Iterator[Moved]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for name in dict.fromkeys((*one, *other)):
+            yield from _differing(one.get(name), other.get(name), f"{key}.{name}")
+    elif isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            yield Moved(f"{key} (how many)", len(one), len(other))
+        for number, (a, b) in enumerate(zip(one, other, strict=False), 1):
+            yield from _differing(a, b, f"{key}.{_name_of(a, number)}")
+    elif isinstance(one, float) and isinstance(other, float):
+        if abs(one - other) > (TOLERANCE_MS if "_ms" in key else TOLERANCE):
+            yield Moved(key, one, other)
+    elif one != other:
+        yield Moved(key, one, other)
+
+
+def _name_of(item: Any, number: int) -> str:
+    """Return a check's name, else the place in its list, from 1."""
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return name if isinstance(name, str) else str(number)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _told(value: Any) -> str:
+    return "nothing" if value is None else str(value)
