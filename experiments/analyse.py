@@ -257,7 +257,7 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         at_most(
             "overtaking that the paths' delays do not explain",
             len(walk.unexplained_overtaking(OVERTAKING_TOLERANCE_MS)),
-            0 if walk.run["clock"] == "virtual" else None,
+            0 if _only_paths_delay(walk.run) else None,
         ),
         at_least(
             "path settled before, between and after moves",
@@ -307,6 +307,12 @@ def _checks_of_direct_path(walk: Walk, at_full_speed: bool) -> list[dict[str, An
         at_most(name, ratio, DIRECT_RATIO_LIMIT),
         at_most("direct set-up / lower bound", setup_ratio, limit),
     ]
+
+
+def _only_paths_delay(run: dict[str, Any]) -> bool:
+    """Tell whether a probe never waits: neither for a processor, nor behind a transfer's bursts."""
+    traffic = run.get("scenario", {}).get("traffic", {})
+    return run["clock"] == "virtual" and not traffic.get("tcp", False)
 
 
 def _checks_of_transfers(walk: Walk) -> list[dict[str, Any]]:
