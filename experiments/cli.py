@@ -210,7 +210,7 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     help="Put the runs' folders under this one.  [default: results/]",
 )
 def verify(names: tuple[str, ...], results: Path | None) -> None:
-    """Run experiments again and compare with the reference results; say which value moved."""
+    """Run experiments again and compare with the reference results."""
     from experiments import runner
     from experiments import verify as reference
 
@@ -282,7 +282,7 @@ class _Plot(click.ParamType):
 def sweep(
     sweep: str, scheduler: str | None, workers: int | None, plots: Any, **options: Any
 ) -> None:
-    """Run a scenario over many parameters and seeds; what has been run is not run again."""
+    """Run a scenario over many parameters and seeds."""
     from experiments import runner
     from experiments.sweep import cluster
     from experiments.sweep import plan as plans

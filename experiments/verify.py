@@ -16,6 +16,8 @@ TOLERANCE_MS = 0.1
 """By which a time may differ: docs/concepts/repeatability.md says why it does at all."""
 TOLERANCE = 0.01
 """By which a number may differ that is neither a time nor a count, such as a ratio of times."""
+TOLERANCE_REORDERED = 1
+"""By how many overtaken probes a run may differ: two that arrive in one instant have no order."""
 OF_THE_MACHINE = frozenset(("versions", "wall_seconds"))
 """What a summary says of the machine and the checkout, not of the network."""
 
@@ -79,6 +81,9 @@ def _differing(one: Any, other: Any, key: str) -> Iterator[Moved]:
             yield from _differing(a, b, f"{key}.{_name_of(a, number)}")
     elif isinstance(one, float) and isinstance(other, float):
         if abs(one - other) > (TOLERANCE_MS if "_ms" in key else TOLERANCE):
+            yield Moved(key, one, other)
+    elif key.endswith(".reordered") and _is_number(one) and _is_number(other):
+        if abs(one - other) > TOLERANCE_REORDERED:
             yield Moved(key, one, other)
     elif one != other:
         yield Moved(key, one, other)

@@ -34,7 +34,10 @@ def scenario(tmp_path: Path) -> Path:
 
 
 BAD = [
-    (["bogus"], "no command is called 'bogus'; there are: run, shell, test, list, doctor, clean"),
+    (
+        ["bogus"],
+        "no command is called 'bogus'; there are: run, verify, sweep, shell, test, list, doctor, clean",
+    ),
     (["run"], "Missing argument 'NAME|SCENARIO.toml'"),
     (
         ["run", "nosuch"],

@@ -35,7 +35,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Job, Any], int]]
     monkeypatch.setattr(machine, "uml_obstacle", lambda: None)
     monkeypatch.setattr(kernel, "ensure", lambda progress: Path("/linux"))
     monkeypatch.setattr(runner, "precompile", lambda: None)
-    monkeypatch.setattr(runner, "_evaluate", lambda folder, watch: {"analysis": 1.0})
+    monkeypatch.setattr(runner, "_evaluate", lambda folder, watch, *, page: {"analysis": 1.0})
     return stand_in
 
 

@@ -13,7 +13,7 @@ from experiments.resultset import SCHEMA, SUMMARY_KEYS
 SUMMARY: dict[str, Any] = {
     **dict.fromkeys(SUMMARY_KEYS),
     "schema": SCHEMA,
-    "probes": {"sent": 100, "lost": 0},
+    "probes": {"sent": 100, "reordered": 7},
     "rtt_ms": {"direct": 70.0, "inside": None},
     "moves": [{"node": "mn1", "gap_ms": 5.0}],
     "checks": [{"name": "a check", "value": 1.004}],
@@ -34,7 +34,9 @@ def told(**changed: Any) -> list[str]:
         ({"rtt_ms": {"direct": 69.8, "inside": None}}, ["rtt_ms.direct: 70.0 -> 69.8 (by -0.200)"]),
         ({"rtt_ms": {"direct": 70.0, "inside": 1.0}}, ["rtt_ms.inside: nothing -> 1.0"]),
         ({"rtt_ms": {"direct": 70.0}}, []),
-        ({"probes": {"sent": 101, "lost": 0}}, ["probes.sent: 100 -> 101 (by +1.000)"]),
+        ({"probes": {"sent": 101, "reordered": 7}}, ["probes.sent: 100 -> 101 (by +1.000)"]),
+        ({"probes": {"sent": 100, "reordered": 8}}, []),
+        ({"probes": {"sent": 100, "reordered": 9}}, ["probes.reordered: 7 -> 9 (by +2.000)"]),
         ({"moves": []}, ["moves (how many): 1 -> 0 (by -1.000)"]),
         ({"moves": [{"node": "mn2", "gap_ms": 5.0}]}, ["moves.1.node: mn1 -> mn2"]),
         (
