@@ -19,7 +19,7 @@ from experiments.resultset import ResultSet
 from experiments.scenario import Scenario
 from experiments.sweep.plan import Wanted
 from experiments.sweep.store import Store
-from vm import places
+from vm import lease, places
 from vm.errors import LabError
 
 ATTEMPTS = 2
@@ -123,17 +123,21 @@ def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
         with client:
             yield client
         return
-    # A lab VM is no part of its worker's memory; nor is a run that takes long a worker that hangs.
-    quiet = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h"}
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=min(cluster.workers, runs),
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client
+    try:
+        # A lab VM is no part of its worker's memory; nor is a run that takes long a worker that hangs.
+        quiet = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h"}
+        with (
+            dask.config.set(quiet),
+            LocalCluster(
+                n_workers=min(cluster.workers, runs),
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            ) as local,
+            Client(local, set_as_default=False) as client,
+        ):
+            yield client
+    finally:
+        # What runs under way had when their workers were ended, by Ctrl-C for one.
+        lease.sweep()
