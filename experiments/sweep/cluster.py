@@ -6,6 +6,7 @@ Each worker runs one lab VM at a time. A run that did not come to a result is tr
 import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from vm.errors import LabError
 
 ATTEMPTS = 2
 CONNECT_WITHIN_S = 10
+GONE_WITHIN_S = 5.0
 
 Told = Callable[[int, int], None]
 """Called with how many runs are over, and of how many."""
@@ -124,7 +126,7 @@ def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
             yield client
         return
     try:
-        # A lab VM is no part of its worker's memory; nor is a run that takes long a worker that hangs.
+        # A lab VM is no part of its worker's memory, and a run that takes long is none that hangs.
         quiet = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h"}
         with (
             dask.config.set(quiet),
@@ -138,6 +140,15 @@ def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
             Client(local, set_as_default=False) as client,
         ):
             yield client
-    finally:
-        # What runs under way had when their workers were ended, by Ctrl-C for one.
+    except BaseException:
+        _tidy_behind_workers()
+        raise
+
+
+def _tidy_behind_workers() -> None:
+    """Remove what runs under way had when Ctrl-C ended their workers: once their VMs are gone."""
+    ends_at = time.monotonic() + GONE_WITHIN_S
+    here = results_of_workers()
+    while time.monotonic() < ends_at and here.is_dir() and any(here.iterdir()):
         lease.sweep()
+        time.sleep(0.1)
