@@ -5,10 +5,11 @@ missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Result
 output; all that is said on the way goes to standard error.
 """
 
+import contextlib
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -144,6 +145,17 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "variants": {name: one for name, one in chosen.items() if one is not None}}
 
 
+@contextlib.contextmanager
+def _shown(progress: Progress) -> Iterator[None]:
+    """End the progress shown, or leave its line where the end is to be told of."""
+    try:
+        yield
+    except (KeyboardInterrupt, LabError):
+        progress.abandon()
+        raise
+    progress.end()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -186,12 +198,8 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     runner.load(scenario, given)
     _need_packages(given.machine, progress)
     line = (lambda text: click.echo(text, err=True)) if verbose else (lambda text: None)
-    try:
+    with _shown(progress):
         folder = runner.run(scenario, given, runner.Watch(progress=progress, line=line))
-    except (KeyboardInterrupt, LabError):
-        progress.abandon()
-        raise
-    progress.end()
     # Here, not above: what draws takes a second to import.
     from experiments import screen
     from experiments.resultset import ResultSet
@@ -222,12 +230,8 @@ def verify(names: tuple[str, ...], results: Path | None) -> None:
     _need_packages(given.machine, progress)
     held = True
     for name in chosen:
-        try:
+        with _shown(progress):
             folder = runner.run(name, given, runner.Watch(progress=progress))
-        except (KeyboardInterrupt, LabError):
-            progress.abandon()
-            raise
-        progress.end()
         moved = reference.compare(name, folder)
         held = held and not moved
         click.echo(f"{name}: {f'{len(moved)} values moved' if moved else 'as the reference'}")
@@ -289,17 +293,13 @@ def sweep(
     from experiments.sweep import sweep as sweeps
 
     progress = Progress()
-    plans.load(sweep)
+    planned = plans.load(sweep)
     given = runner.Options(**{**options, "results": options["results"] or sweeps.RESULTS})
     _need_packages(given.machine, progress)
     where = cluster.Cluster(workers or vms_that_fit(), scheduler)
     extra = [plans.Plot(value=p[0], over=p[1], by=p[2] if p[2:] else None) for p in plots]
-    try:
-        outcome = sweeps.carry_out(sweep, given, where, progress, extra)
-    except (KeyboardInterrupt, LabError):
-        progress.abandon()
-        raise
-    progress.end()
+    with _shown(progress):
+        outcome = sweeps.carry_out(*planned, given, where, progress, extra)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in outcome.verdicts.items())
     click.echo(
         f"{outcome.runs} runs, {outcome.known} of them known before: {verdicts or 'no result'}",

@@ -111,7 +111,7 @@ class ResultSet:
 
     def load_run(self) -> dict[str, Any]:
         """Return run.json, checked for its schema, keys and types."""
-        run = self._load_object(self.run_path)
+        run = load_object(self.run_path)
         check_schema(run, self.run_path)
         for key, kind in RUN_KEYS.items():
             if key not in run:
@@ -149,7 +149,7 @@ class ResultSet:
 
     def load_summary(self) -> dict[str, Any]:
         """Return summary.json, checked for its schema and keys."""
-        summary = self._load_object(self.summary_path)
+        summary = load_object(self.summary_path)
         check_schema(summary, self.summary_path)
         for key in SUMMARY_KEYS:
             if key not in summary:
@@ -181,19 +181,21 @@ class ResultSet:
         """Return the rows of a table NAME.csv by column."""
         return list(csv.DictReader(_read(self.folder / f"{name}.csv").splitlines()))
 
-    def _load_object(self, path: Path) -> dict[str, Any]:
-        try:
-            value = json.loads(_read(path))
-        except ValueError as error:
-            raise ResultError(f"{path}: damaged ({error})") from error
-        if not isinstance(value, dict):
-            raise ResultError(f"{path}: damaged (not an object)")
-        return value
-
 
 def end_name(node: str, peer: str, number: int = 0) -> str:
     """Return the name of an end of a pair: of the pair under test, number 0, just the node's."""
     return f"{node}-{peer}" if number else node
+
+
+def load_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises ResultError."""
+    try:
+        value = json.loads(_read(path))
+    except ValueError as error:
+        raise ResultError(f"{path}: damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: damaged (not an object)")
+    return value
 
 
 def check_schema(value: Mapping[str, Any], path: Path) -> None:

@@ -37,7 +37,8 @@ SPEC_SCHEMA = 1
 RESULTS = places.CHECKOUT / "results"
 CONSOLE_LOG = "console.log"
 _COMPLETE = "summary.json"
-_PACKAGES = ("agents", "controllers", "experiments", "src", "topologies", "vm")
+PACKAGES = ("agents", "controllers", "experiments", "src", "topologies", "vm")
+"""All folders of the checkout that have code in them, tests apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +214,7 @@ def revision() -> str:
 
 def precompile() -> None:
     """Compile the checkout's Python once here, where it lasts: inside a lab it would be lost."""
-    for name in _PACKAGES:
+    for name in PACKAGES:
         compileall.compile_dir(places.CHECKOUT / name, quiet=2)
 
 

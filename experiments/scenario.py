@@ -313,25 +313,38 @@ def load(name_or_path: str, overrides: dict[str, Any] | None = None) -> Scenario
 
     Of a table, an override changes only the keys that it names. Raises ScenarioError in one line.
     """
+    path, data = read(name_or_path, SCENARIOS, "experiment")
+    return checked(path, data, overrides or {})
+
+
+def read(name_or_path: str, folder: Path, kind: str) -> tuple[Path, dict[str, Any]]:
+    """Return path and contents of a TOML file: the one of that name in `folder`, or the one given.
+
+    `kind` is what such files are called. Raises ScenarioError in one line.
+    """
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        path = SCENARIOS / f"{name_or_path}.toml"
+        path = folder / f"{name_or_path}.toml"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.toml")))
+            known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
             raise ScenarioError(
-                f"no experiment is called '{name_or_path}'; there are: {known} "
+                f"no {kind} is called '{name_or_path}'; there are: {known} "
                 f"(or name a file that ends in .toml)"
             )
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: not UTF-8 text at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: {error}") from error
+
+
+def checked(path: Path, data: dict[str, Any], overrides: dict[str, Any]) -> Scenario:
+    """Return the scenario that a file's contents are with `overrides`; see `load`."""
     try:
-        return Scenario.model_validate(_overridden(data, overrides or {}))
+        return Scenario.model_validate(_overridden(data, overrides))
     except ValidationError as error:
         raise ScenarioError(f"{path}: {first_error(error)}") from error
 

@@ -1,13 +1,12 @@
 """Compare a run with the reference result of its experiment: what anyone must get again."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import ResultError
-from experiments.resultset import SUMMARY_KEYS, ResultSet, check_schema
+from experiments.resultset import SUMMARY_KEYS, ResultSet, check_schema, load_object
 from vm import places
 
 REFERENCE = places.CHECKOUT / "results" / "reference"
@@ -48,12 +47,7 @@ def reference_of(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(names()) or "none"
         raise ResultError(f"no reference result is called '{name}'; there are: {known}")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: damaged ({error})") from error
-    if not isinstance(value, dict):
-        raise ResultError(f"{path}: damaged (not an object)")
+    value = load_object(path)
     check_schema(value, path)
     return value
 

@@ -7,9 +7,9 @@ MEMORY_MIB = 2048
 """What one takes, with what looks after it."""
 
 
-def vms_that_fit(memory_mib: int = MEMORY_MIB) -> int:
-    """Return how many VMs of this size the cores and the memory hold, at least one."""
-    return max(1, min(len(os.sched_getaffinity(0)), available_memory_mib() // memory_mib))
+def vms_that_fit() -> int:
+    """Return how many VMs the cores and the memory hold, at least one."""
+    return max(1, min(len(os.sched_getaffinity(0)), available_memory_mib() // MEMORY_MIB))
 
 
 def available_memory_mib(meminfo: str | None = None) -> int:

@@ -55,31 +55,30 @@ def carry_out(
     failures: dict[str, str] = {}
     store.folder.mkdir(parents=True, exist_ok=True)
     with _client(cluster, len(wanted)) as client:
-        attempts = dict.fromkeys(wanted, 1)
-        keys = {}
+        begun: dict[str, tuple[str, int]] = {}
 
-        def begin(key: str) -> Any:
+        def begin(key: str, attempt: int) -> Any:
             scenario = wanted[key].scenario.model_dump(mode="json")
-            name = f"{key}-{attempts[key]}"
-            future = client.submit(run_one, key, scenario, options, store, key=name)
-            keys[future.key] = key
-            return future
+            name = f"{key}-{attempt}"
+            begun[name] = key, attempt
+            return client.submit(run_one, key, scenario, options, store, key=name)
 
-        over = as_completed([begin(key) for key in wanted], loop=client.loop)
-        for done, future in enumerate(over, 1):
-            key = keys[future.key]
+        over = 0
+        futures = as_completed([begin(key, 1) for key in wanted], loop=client.loop)
+        for future in futures:
+            key, attempt = begun[future.key]
             try:
                 store.save(key, future.result())
+                over += 1
             except (LabError, KilledWorker) as error:
-                if attempts[key] < ATTEMPTS:
-                    attempts[key] += 1
-                    over.add(begin(key))
+                if attempt < ATTEMPTS:
+                    futures.add(begin(key, attempt + 1))
                 else:
                     failures[key] = _reason(error)
+                    over += 1
             finally:
                 future.release()
-            retried = sum(attempts.values()) - len(wanted)
-            told(done - retried if done > retried else 0, len(wanted))
+            told(over, len(wanted))
     return failures
 
 

@@ -31,9 +31,7 @@ def draw(sweep: Sweep, table: pd.DataFrame, plot: Plot) -> Picture:
     """Return one picture. Raises ScenarioError where a column is not there."""
     for name in (plot.value, plot.over, plot.by):
         if name is not None and name not in table:
-            known = ", ".join(
-                column for column in table.columns if column not in ("failed_checks",)
-            )
+            known = ", ".join(column for column in table.columns if column != "failed_checks")
             raise ScenarioError(f"nothing is called '{name}' in the table; there are: {known}")
     name = f"{plot.value}-over-{plot.over}".replace(".", "_")
     shown = table[table[plot.value].notna()]

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import random
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -142,29 +141,18 @@ class Wanted:
 
 def load(name_or_path: str) -> tuple[Sweep, list[Wanted]]:
     """Return a sweep and all its runs. Raises ScenarioError in one line."""
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = SWEEPS / f"{name_or_path}.toml"
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in SWEEPS.glob("*.toml")))
-            raise ScenarioError(
-                f"no sweep is called '{name_or_path}'; there are: {known} "
-                f"(or name a file that ends in .toml)"
-            )
+    path, data = scenarios.read(name_or_path, SWEEPS, "sweep")
     try:
-        sweep = Sweep.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ScenarioError(f"{path}: {error}") from error
+        sweep = Sweep.model_validate(data)
     except ValidationError as error:
         raise ScenarioError(f"{path}: {first_error(error, Sweep)}") from error
     given = sweep.scenario
     if given.endswith(".toml"):
         given = str(path.parent / given)
     try:
+        base = scenarios.read(given, scenarios.SCENARIOS, "experiment")
         return sweep, [
-            Wanted(point, scenarios.load(given, {**_nested(point), "seed": seed}))
+            Wanted(point, scenarios.checked(*base, {**_nested(point), "seed": seed}))
             for point in sweep.points()
             for seed in sweep.seeds
         ]

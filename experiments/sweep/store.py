@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import ResultError
+from experiments.resultset import load_object
+from experiments.runner import PACKAGES
 from vm import kernel, places
 from vm.clock import Clock
 from vm.machine import Machine
 
 SCHEMA = 1
-_PROGRAM = ("agents", "controllers", "experiments", "src", "topologies", "vm", "setup.py")
 
 
 def inputs_of(machine: Machine, clock: Clock) -> dict[str, str]:
@@ -35,15 +36,13 @@ class Store:
     def load(self, key: str) -> dict[str, Any] | None:
         """Return the record of a run, None if it is not finished. Raises ResultError."""
         path = self.folder / f"{key}.json"
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except OSError as error:
-            raise ResultError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ResultError(f"{path}: damaged ({error}); delete it to run it again") from error
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        try:
+            record = load_object(path)
+        except ResultError as error:
+            raise ResultError(f"{error}; delete it to run it again") from error
+        if record.get("schema") != SCHEMA:
             raise ResultError(
                 f"{path}: not of schema {SCHEMA}, which this program reads; "
                 f"delete it to run it again"
@@ -68,7 +67,7 @@ class Store:
 
 def _digest_of_program() -> str:
     digest = hashlib.sha256()
-    for name in _PROGRAM:
+    for name in (*PACKAGES, "setup.py"):
         root = places.CHECKOUT / name
         for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
             digest.update(f"{path.relative_to(places.CHECKOUT)}\0".encode())

@@ -7,9 +7,9 @@ from pathlib import Path
 from experiments import runner
 from experiments.errors import ResultError
 from experiments.report.drawing import Picture
-from experiments.sweep import cluster, figures, plan, table
+from experiments.sweep import cluster, figures, table
 from experiments.sweep.cluster import Cluster
-from experiments.sweep.plan import Plot
+from experiments.sweep.plan import Plot, Sweep, Wanted
 from experiments.sweep.store import Store, inputs_of
 from vm import kernel, machine
 from vm.clock import Clock
@@ -37,18 +37,18 @@ class Outcome:
 
 
 def carry_out(
-    name_or_path: str,
+    sweep: Sweep,
+    wanted: Iterable[Wanted],
     options: runner.Options,
     where: Cluster,
     progress: kernel.Progress,
     plots: Iterable[Plot] = (),
 ) -> Outcome:
-    """Carry out the sweep of that name, or in that file.
+    """Carry out a sweep, of which `wanted` are the runs (`plan.load`).
 
     Results are kept in `options.results`/runs, whatever sweep they are of: what is there is not run
     again. Raises ScenarioError, ResultError or LabError in one line.
     """
-    sweep, wanted = plan.load(name_or_path)
     plots = (*sweep.plot, *plots)
     used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
     if used is Machine.UML:
@@ -56,7 +56,8 @@ def carry_out(
     inputs = inputs_of(used, clock)
     runs = {one.key(inputs): one for one in wanted}
     store = Store(options.results.resolve() / STORE)
-    missing = {key: one for key, one in runs.items() if store.load(key) is None}
+    records = {key: store.load(key) for key in runs}
+    missing = {key: one for key, one in runs.items() if records[key] is None}
     failures: dict[str, str] = {}
     if missing:
         failures = cluster.carry_out(
@@ -72,11 +73,13 @@ def carry_out(
             where,
             lambda done, total: progress(f"carry out {total} runs", done, total),
         )
+        records |= {key: store.load(key) for key in missing}
     progress("draw", 0, 0)
     folder = options.results.resolve() / sweep.name
-    known = [(one, record) for key, one in runs.items() if (record := store.load(key)) is not None]
     rows = [
-        ({**one.parameters, "seed": one.scenario.seed}, record["summary"]) for one, record in known
+        ({**one.parameters, "seed": one.scenario.seed}, record["summary"])
+        for key, one in runs.items()
+        if (record := records[key]) is not None
     ]
     result = table.table_of(rows)
     pictures: list[Picture] = []
