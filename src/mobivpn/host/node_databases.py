@@ -443,9 +443,7 @@ class NodeDatabases:
     def _vpn(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
         own = host(self.me.internal_home_address)
         if isinstance(place, Inside):
-            yield from self._no_ipsec(own)
-            if place.care_of_address is not None:
-                yield from self._care_of_address_inside(host(place.care_of_address))
+            yield from self._no_ipsec(own, place.care_of_address)
             return
         for direction in (Direction.OUTBOUND, Direction.INBOUND):
             # A direct pair's policy has the same addresses, and another mode.
@@ -461,13 +459,21 @@ class NodeDatabases:
                     mark=BY_GATEWAY_MARK if told_apart else None,
                 )
 
-    def _no_ipsec(self, own: IPv6Network) -> Iterator[SecurityPolicy]:
-        """Yield the seed's "no IPsec", with what neighbour discovery (RFC 4861) needs beside it."""
+    def _no_ipsec(
+        self, own: IPv6Network, care_of_address: IPv6Address | None
+    ) -> Iterator[SecurityPolicy]:
+        """Yield the seed's "no IPsec", with what neighbour discovery (RFC 4861) needs beside it.
+
+        With a care-of address inside, the neighbours, and nobody else, may talk.
+        """
         vpn = self.company.vpn_prefix
+        both_ways = [(what, own, prefix) for what, prefix in self.company.vpn_prefixes.items()]
+        if care_of_address is not None:
+            both_ways.append(("care_of_address", host(care_of_address), vpn))
         for what, direction, local, remote in (
             *(
-                (what, direction, own, prefix)
-                for what, prefix in self.company.vpn_prefixes.items()
+                (what, direction, local, remote)
+                for what, local, remote in both_ways
                 for direction in (Direction.OUTBOUND, Direction.INBOUND)
             ),
             ("from_link_local", Direction.INBOUND, own, LINK_LOCAL),
@@ -481,17 +487,6 @@ class NodeDatabases:
                 name=f"{what}/{direction.value}",
                 direction=direction,
                 selector=TrafficSelector(local, remote),
-                action=PolicyAction.BYPASS,
-                precedence=Precedence.VPN,
-            )
-
-    def _care_of_address_inside(self, own: IPv6Network) -> Iterator[SecurityPolicy]:
-        """Yield what lets the neighbours, and nobody else, talk with the care-of address."""
-        for direction in (Direction.OUTBOUND, Direction.INBOUND):
-            yield SecurityPolicy(
-                name=f"care_of_address/{direction.value}",
-                direction=direction,
-                selector=TrafficSelector(own, self.company.vpn_prefix),
                 action=PolicyAction.BYPASS,
                 precedence=Precedence.VPN,
             )
