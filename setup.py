@@ -38,6 +38,7 @@ setup(
         "test": [
             "pytest==9.2.0",
             "pytest-cov==7.1.0",
+            "pytest-xdist==3.8.0",
             "hypothesis==6.170.15",
             "import-linter==2.16",
         ],

@@ -98,12 +98,13 @@ def carry_out(scenario: Scenario, options: Options, watch: Watch | None = None) 
     Raises LabError (one line).
     """
     watch = watch or Watch()
-    began = time.monotonic()
     used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
     folder = create_folder(options.results, scenario.name, datetime.now())
     try:
         if used is Machine.UML:
             kernel.ensure(watch.progress)
+        # To build a kernel is no part of a run.
+        began = time.monotonic()
         spec = write_spec(folder, scenario, clock, used, interactive=False)
         job = _job(spec, folder, scenario, options, clock)
         watch.progress("run the scenario in the lab", 0, 0)

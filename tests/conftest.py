@@ -7,7 +7,10 @@ import pytest
 from hypothesis import settings
 
 # A busy machine is no failure; in CI the same examples are tried every time.
-settings.register_profile("mobivpn", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "mobivpn", deadline=None, max_examples=25, derandomize=bool(os.environ.get("CI"))
+)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("mobivpn")
 
 
@@ -15,7 +18,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip lab tests where there is no lab: ./lab test has its plugin carry them out in one."""
     if config.pluginmanager.has_plugin("lab-outside") or _in_a_lab():
         return
-    skip = pytest.mark.skip(reason="needs a lab: run ./lab test")
+    skip = pytest.mark.skip(reason="needs a lab: run ./lab test, without -n")
     for item in items:
         if item.get_closest_marker("lab") is not None:
             item.add_marker(skip)

@@ -43,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take the part that this process has."""
     if os.environ.get(INSIDE):
         config.pluginmanager.register(Inside(config), "lab-inside")
-    else:
+    # The processes of pytest-xdist (-n) would each boot labs of their own.
+    elif not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Outside(config), "lab-outside")
 
 

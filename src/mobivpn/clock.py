@@ -11,7 +11,11 @@ K = TypeVar("K", bound=Hashable)
 
 def earliest(deadlines: Iterable[float | None]) -> float | None:
     """Return the earliest of some deadlines (s), None if there is none among them."""
-    return min((at for at in deadlines if at is not None), default=None)
+    first: float | None = None
+    for at in deadlines:
+        if at is not None and (first is None or at < first):
+            first = at
+    return first
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ class Timers(Generic[K]):
     @property
     def deadline(self) -> float | None:
         """The earliest deadline (s), None without any."""
-        return min(self._at.values(), default=None)
+        return min(self._at.values()) if self._at else None
 
     def pop_due(self, now: float) -> list[K]:
         """Remove and return the keys that are due at `now`, earliest first."""

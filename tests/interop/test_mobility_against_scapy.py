@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers import inet6
 from scapy.packet import Raw
@@ -22,6 +22,7 @@ from mobivpn.mip6.messages import (
     NonceIndices,
     SentMessage,
 )
+from tests.support.examples import share
 
 SOURCE = IPv6Address("2001:db8:ee::d1")
 DESTINATION = IPv6Address("2001:db8:ee::d2")
@@ -104,7 +105,7 @@ def test_scapys_bytes_are_our_message_and_our_bytes_are_scapys(ours: SentMessage
     assert codec.encode(ours, SOURCE, DESTINATION) == data
 
 
-@settings(max_examples=50)
+@share(1)
 @given(
     words,
     words,
@@ -151,7 +152,7 @@ def test_scapy_reads_every_binding_update_field_by_field(
         assert value == int.from_bytes(authenticator, "big")
 
 
-@settings(max_examples=50)
+@share(1)
 @given(st.integers(0, 255), words, words, st.none() | words)
 def test_scapy_reads_every_binding_acknowledgement_field_by_field(
     status: int, sequence: int, units: int, advice: int | None

@@ -70,9 +70,11 @@ def difference(before: Databases, after: Databases) -> tuple[Change, ...]:
     old = {entry.identity: entry for entry in before}
     new = {entry.identity: entry for entry in after}
     puts = [
-        Put(entry, old.get(entry.identity)) for entry in after if old.get(entry.identity) != entry
+        Put(entry, old.get(identity))
+        for identity, entry in new.items()
+        if old.get(identity) != entry
     ]
-    removals = [Remove(entry) for entry in before if entry.identity not in new]
+    removals = [Remove(entry) for identity, entry in old.items() if identity not in new]
     puts.sort(key=lambda change: change.entry.rank)
     removals.sort(key=lambda change: change.entry.rank, reverse=True)
     return (*puts, *removals)

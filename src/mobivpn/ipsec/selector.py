@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
@@ -31,6 +32,8 @@ class Direction(Enum):
     FORWARD = "forward"
 
 
+# Databases are derived anew at every cause, always of the same addresses.
+@lru_cache(maxsize=1024)
 def host(address: IPv6Address) -> IPv6Network:
     """Return the /128 prefix of one address."""
     return IPv6Network((address, 128))

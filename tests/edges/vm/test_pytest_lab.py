@@ -110,9 +110,11 @@ def test_files_are_spread_whole_and_evenly() -> None:
     assert spread(tests, 9) == [["a::1", "a::2", "a::3"], ["b::1", "b::2"], ["c::1"]]
 
 
-def test_without_the_plugin_lab_tests_are_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [[], ["-p", "vm.pytest_lab", "-n", "1"]])
+def test_without_the_plugin_or_in_many_processes_lab_tests_are_skipped(how: list[str]) -> None:
+    common = ["-q", "-p", "no:cacheprovider", "tests/lab", "-rs"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/lab", "-rs"],
+        [sys.executable, "-m", "pytest", *how, *common],
         cwd=places.CHECKOUT,
         capture_output=True,
         text=True,

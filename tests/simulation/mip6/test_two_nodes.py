@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.mip6.effects import RegistrationChanged
@@ -21,6 +21,7 @@ from tests.simulation.mip6.network import (
     phases,
     two_nodes,
 )
+from tests.support.examples import share
 
 REGISTERED = (Phase.REGISTERED,) * 3
 
@@ -221,7 +222,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=60)
+@share(1)
 @given(
     seed=st.integers(0, 2**32 - 1),
     loss=st.floats(0, 0.5),

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 from itertools import count
+from typing import Any, TypeVar
 
 from mobivpn.host.network import MAIN_TABLE, Address, NextHop, Route, Rule, Tunnel
 from mobivpn.ipsec.databases import Change, Entry, Put
@@ -25,11 +26,12 @@ from mobivpn.ipsec.sa import Mode, SecurityAssociation, Spi
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
     IPPROTO_ESP,
-    IPPROTO_MH,
     Direction,
     TrafficSelector,
     host,
 )
+
+E = TypeVar("E", bound=Entry)
 
 IPPROTO_UDP = 17
 IPPROTO_IPV6 = 41
@@ -102,6 +104,12 @@ class Kernel:
     _entries: dict[Hashable, Entry] = field(default_factory=dict[Hashable, Entry])
     _policies: list[SecurityPolicy] = field(default_factory=list[SecurityPolicy])
     _addresses: set[IPv6Address] = field(default_factory=set[IPv6Address])
+    _kinds: dict[type, list[Any]] = field(default_factory=dict[type, list[Any]])
+    _ways: dict[IPv6Address, Route | None] = field(default_factory=dict[IPv6Address, Route | None])
+    _policy_of: dict[Hashable, SecurityPolicy | None] = field(
+        default_factory=dict[Hashable, SecurityPolicy | None]
+    )
+    """What was found out since the entries last changed."""
     _seen: set[int] = field(default_factory=set[int])
 
     # Entries
@@ -116,10 +124,7 @@ class Kernel:
                 self.refused.append(entry)
             else:
                 self._entries[entry.identity] = entry
-        held = self._entries.values()
-        policies = (entry for entry in held if isinstance(entry, SecurityPolicy))
-        self._policies = sorted(policies, key=lambda policy: policy.precedence)
-        self._addresses = {entry.address for entry in held if isinstance(entry, Address)}
+        self._index()
 
     def carrier_lost(self, device: str) -> None:
         """Drop the next hop objects of a device, and with them their routes."""
@@ -128,12 +133,31 @@ class Kernel:
             for entry in tuple(self._entries.values()):
                 if isinstance(entry, kind) and not self._is_possible(entry):
                     del self._entries[entry.identity]
+        self._index()
+
+    def _index(self) -> None:
+        """Sort what is asked for at every packet; forget what was found out before."""
+        self._kinds.clear()
+        policies = self._of(SecurityPolicy)
+        self._policies = sorted(policies, key=lambda policy: policy.precedence)
+        self._addresses = {entry.address for entry in self._of(Address)}
+        self._ways.clear()
+        self._policy_of.clear()
+
+    def _of(self, kind: type[E]) -> list[E]:
+        if kind not in self._kinds:
+            self._kinds[kind] = [e for e in self._entries.values() if isinstance(e, kind)]
+        return self._kinds[kind]
 
     def _is_possible(self, entry: Entry) -> bool:
         if isinstance(entry, NextHop):
             return entry.device in self.carriers
         if isinstance(entry, Route) and entry.next_hop is not None:
-            return any(next_hop.number == entry.next_hop for next_hop in self.next_hops())
+            return any(
+                next_hop.number == entry.next_hop
+                for next_hop in self._entries.values()
+                if isinstance(next_hop, NextHop)
+            )
         return True
 
     def holds(self, entry: Entry) -> bool:
@@ -143,53 +167,67 @@ class Kernel:
         return iter(self._entries.values())
 
     def has_address(self, address: IPv6Address) -> bool:
-        return address in self.fixed or address in self._addresses - self.tentative
+        usable = address in self._addresses and address not in self.tentative
+        return usable or address in self.fixed
 
-    def next_hops(self) -> Iterator[NextHop]:
-        return (e for e in self._entries.values() if isinstance(e, NextHop))
+    def next_hops(self) -> list[NextHop]:
+        return self._of(NextHop)
 
-    def tunnels(self) -> Iterator[Tunnel]:
-        return (e for e in self._entries.values() if isinstance(e, Tunnel))
+    def tunnels(self) -> list[Tunnel]:
+        return self._of(Tunnel)
 
     def route_to(self, address: IPv6Address, table: int) -> Route | None:
         """Return the route of one host in a table, if there is one."""
-        routes = (e for e in self._entries.values() if isinstance(e, Route) and e.table == table)
-        return next((route for route in routes if route.prefix == host(address)), None)
+        wanted = table, host(address)
+        return next((r for r in self._of(Route) if (r.table, r.prefix) == wanted), None)
 
     def way_of(self, source: IPv6Address) -> Route | None:
         """Return the default route for what this host sends from an address."""
-        rules = (e for e in self._entries.values() if isinstance(e, Rule) and e.source is not None)
-        tables = [
-            rule.table
-            for rule in sorted(rules, key=lambda rule: rule.preference)
-            if rule.source is not None and source in rule.source
-        ]
-        ways = (
-            entry
-            for table in (*tables, MAIN_TABLE)
-            for entry in self._entries.values()
-            if isinstance(entry, Route) and (entry.table, entry.prefix) == (table, EVERYWHERE)
-        )
-        return next(ways, None)
+        if source not in self._ways:
+            rules = sorted(self._of(Rule), key=lambda rule: rule.preference)
+            tables = [rule.table for rule in rules if rule.source and source in rule.source]
+            ways = (
+                route
+                for table in (*tables, MAIN_TABLE)
+                for route in self._of(Route)
+                if (route.table, route.prefix) == (table, EVERYWHERE)
+            )
+            self._ways[source] = next(ways, None)
+        return self._ways[source]
 
     # Out
 
     def policy_out(
         self, packet: Packet, device: str | None = None, mark: int = 0
     ) -> SecurityPolicy | None:
-        return next(
-            (
+        remote = packet.final or packet.destination
+        return self._policy(Direction.OUTBOUND, packet.source, remote, packet, device, mark)
+
+    def _policy(
+        self,
+        direction: Direction,
+        local: IPv6Address,
+        remote: IPv6Address,
+        packet: Packet,
+        device: str | None,
+        mark: int | None,
+    ) -> SecurityPolicy | None:
+        mobility_type = None
+        # Linux matches the type of a mobility message outbound only.
+        if direction is Direction.OUTBOUND and isinstance(packet.content, Datagram):
+            mobility_type = packet.content.mobility_type
+        asked = direction, local, remote, packet.protocol, mobility_type, device, mark
+        if asked not in self._policy_of:
+            matching = (
                 policy
                 for policy in self._policies
-                if policy.direction is Direction.OUTBOUND
+                if policy.direction is direction
                 and policy.device in (None, device)
                 and policy.mark in (None, mark)
-                and _matches(
-                    policy.selector, packet.source, packet.final or packet.destination, packet
-                )
-            ),
-            None,
-        )
+                and _matches(policy.selector, local, remote, packet.protocol, mobility_type)
+            )
+            self._policy_of[asked] = next(matching, None)
+        return self._policy_of[asked]
 
     def protect(self, packet: Packet, device: str | None = None, mark: int = 0) -> Packet | None:
         """Return what leaves the host in place of a packet of its own; None if it is dropped."""
@@ -212,10 +250,9 @@ class Kernel:
         return packet
 
     def _seal(self, packet: Packet, template: EspTemplate) -> Packet | None:
-        for sa in self._entries.values():
+        for sa in self._of(SecurityAssociation):
             if (
-                isinstance(sa, SecurityAssociation)
-                and (sa.source, sa.destination) == (template.source, template.destination)
+                (sa.source, sa.destination) == (template.source, template.destination)
                 and sa.reqid == template.reqid
                 and sa.mode is template.mode
             ):
@@ -264,7 +301,9 @@ class Kernel:
         match packet.content:
             case Esp(sa, content, number):
                 own = self._entries.get(sa.identity)
-                if not isinstance(own, SecurityAssociation) or replace(own, mark=None) != sa:
+                if not isinstance(own, SecurityAssociation):
+                    return self._drop("unknown SA")
+                if own != sa and replace(own, mark=None) != sa:
                     return self._drop("unknown SA")
                 if sa.destination != packet.destination:
                     return self._drop("unknown SA")
@@ -302,18 +341,8 @@ class Kernel:
     ) -> bool:
         """Tell whether the policies let in what was received, as it was protected."""
         packet = received.packet
-        policy = next(
-            (
-                policy
-                for policy in self._policies
-                if policy.direction is direction
-                and policy.device in (None, device)
-                and policy.mark in (None, received.mark)
-                and _matches(
-                    policy.selector, packet.destination, packet.source, packet, typed=False
-                )
-            ),
-            None,
+        policy = self._policy(
+            direction, packet.destination, packet.source, packet, device, received.mark
         )
         left = list(received.path)
         for sa in left:
@@ -344,20 +373,14 @@ def _matches(
     selector: TrafficSelector,
     local: IPv6Address,
     remote: IPv6Address,
-    packet: Packet,
-    *,
-    typed: bool = True,
+    protocol: int,
+    mobility_type: int | None,
 ) -> bool:
-    if local not in selector.local_prefix or remote not in selector.remote_prefix:
-        return False
-    if selector.inner_protocol is None:
-        return True
-    if selector.inner_protocol != packet.protocol:
-        return False
-    if selector.mobility_type is None or not typed or packet.protocol != IPPROTO_MH:
-        return True
-    return isinstance(packet.content, Datagram) and (
-        packet.content.mobility_type == selector.mobility_type
+    return (
+        local in selector.local_prefix
+        and remote in selector.remote_prefix
+        and selector.inner_protocol in (None, protocol)
+        and (mobility_type is None or selector.mobility_type in (None, mobility_type))
     )
 
 

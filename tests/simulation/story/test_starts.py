@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.sa import SecurityAssociation
 from tests.simulation.story.world import DELAY_S, LAN, Faults, World
 from tests.support.company import MN1, MN2, MN3
+from tests.support.examples import share
 
 Pair = tuple[NodeIdentity, NodeIdentity]
 
@@ -249,7 +250,7 @@ PLACES = st.sampled_from([LAN, *DELAY_S])
     moves=st.lists(st.tuples(st.sampled_from([0.02, 0.2, 0.4, 3.0]), NODES, PLACES), max_size=8),
     one_way=st.booleans(),
 )
-@settings(max_examples=5)
+@share(0.2)
 def test_from_any_beginning_by_any_moves_all_ends_well(
     seed: int,
     faults: Faults,

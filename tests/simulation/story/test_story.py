@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.plan import NodeIdentity
@@ -29,6 +29,7 @@ from tests.simulation.story.world import (
     World,
 )
 from tests.support.company import MN1, MN2, MN3
+from tests.support.examples import share
 
 SETTLED_S = 2.5
 """From a move until nothing of it is left, without faults."""
@@ -66,7 +67,7 @@ def both_outside(world: World) -> float:
     return move(world, MN1, "wifi1")
 
 
-def calm_paths(world: World, for_s: float = 2.0) -> set[str]:
+def calm_paths(world: World, for_s: float = 1.0) -> set[str]:
     """Return the paths of all packets from now on, those with a fault among them."""
     since = world.now
     world.run_until(since + for_s + UNDER_WAY_S)
@@ -472,7 +473,7 @@ FAULTS = st.builds(
     vcm_at=st.sampled_from([VcmPlace.OWN, VcmPlace.GATEWAY]),
     combined=st.booleans(),
 )
-@settings(max_examples=8)
+@share(0.2)
 def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     seed: int,
     faults: Faults,

@@ -3,7 +3,7 @@
 from base64 import b64encode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.keyring import Keyring
@@ -23,6 +23,7 @@ from tests.simulation.switch.network import (
     two_external_nodes,
 )
 from tests.support.company import MN1, MN2, MN3
+from tests.support.examples import share
 
 CBC = (EspAlgorithm.AES256_SHA256,)
 
@@ -548,7 +549,7 @@ def carry_out(world: World, node: object, what: str) -> None:
     combined=st.booleans(),
     keys=st.sampled_from(KeyScheme),
 )
-@settings(max_examples=12)
+@share(0.25)
 def test_whatever_happens_nobody_encrypts_in_vain_and_all_ends_well(
     seed: int,
     faults: Faults,

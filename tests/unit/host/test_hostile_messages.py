@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.clock import earliest
@@ -42,6 +42,7 @@ from mobivpn.mip6.messages import (
 from mobivpn.signalling import codec as signalling
 from mobivpn.signalling.messages import Envelope, PeerReady
 from tests.support.company import COMPANY, MN1, MN2
+from tests.support.examples import share
 from tests.support.offers import minted, offer
 from tests.unit.host.test_roles import home_agent, mobile_node, security_gateway
 
@@ -343,7 +344,7 @@ def is_of_direct_path(entry: Entry) -> bool:
 
 
 @given(data=st.data(), count=st.integers(0, 24))
-@settings(max_examples=15)
+@share(0.5)
 def test_whatever_comes_between_binds_nobody_and_all_is_direct_in_the_end(
     data: st.DataObject, count: int
 ):
