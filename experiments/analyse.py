@@ -32,6 +32,8 @@ SETUP_RATIO_LIMIT = 1.10
 HANDOVER_RATIO_LIMIT = 1.05
 FINE_INTERVAL_MS = 0.5
 """Probes that come less often add more to a gap than the limit leaves room for."""
+ENOUGH_OVERLAP_MS = 500.0
+"""A soft handover is over by then, on links as they are by default."""
 OVERTAKING_TOLERANCE_MS = 1.0
 """What transmission times and queues may add to the difference of two paths' propagation."""
 
@@ -280,6 +282,10 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         fine = walk.probe_interval_ms is not None and walk.probe_interval_ms <= FINE_INTERVAL_MS
         limit = HANDOVER_RATIO_LIMIT if at_full_speed and fine else None
         checks.append(at_most("handover gap / lower bound, the worst", max(ratios), limit))
+    soft = [result.lost for result in walk.moves if result.steps is not None]
+    if soft and _overlaps_ms(walk.run):
+        enough = lossless and min(_overlaps_ms(walk.run)) >= ENOUGH_OVERLAP_MS
+        checks.append(at_most("probes lost in soft handovers", sum(soft), 0 if enough else None))
     if walk.wrong_bindings is not None:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))
     if walk.associations_left is not None:
@@ -313,6 +319,16 @@ def _only_paths_delay(run: dict[str, Any]) -> bool:
     """Tell whether a probe never waits: neither for a processor, nor behind a transfer's bursts."""
     traffic = run.get("scenario", {}).get("traffic", {})
     return run["clock"] == "virtual" and not traffic.get("tcp", False)
+
+
+def _overlaps_ms(run: dict[str, Any]) -> list[float]:
+    """Return how long nodes have two links in the soft handovers of a run."""
+    scenario = run.get("scenario", {})
+    if scenario.get("handover") != "soft":
+        return []
+    drawn = scenario.get("handovers")
+    moves = scenario.get("move", []) if drawn is None else [drawn]
+    return [move["overlap_ms"] for move in moves]
 
 
 def _checks_of_transfers(walk: Walk) -> list[dict[str, Any]]:

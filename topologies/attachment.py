@@ -147,6 +147,8 @@ class Attachment:
             *("ovs-vsctl", "--if-exists", "del-port", before),
             *("--", "add-port", f"s-{network}", far, "--", *keep_qdiscs([far])),
         )
+        # What the datapath has learnt of the cable's former place would outlive the command.
+        _run("ovs-appctl", "revalidator/purge")
         _run("sh", "-e", "-c", self._shaping(far, network))
         in_host(self._net.get(node), self._shaping(interface, network))
 

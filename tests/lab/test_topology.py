@@ -133,6 +133,38 @@ def test_in_a_soft_handover_a_node_has_both_links_until_the_former_one_goes(net:
     attachment.close()
 
 
+def test_what_the_datapath_knows_of_a_cable_does_not_outlive_its_move(net: Mininet):
+    attachment, _ = plug(net)
+    for node in ("mn1", "mn3"):
+        attachment.begin(node)
+    answer = {
+        network: net.get(network)
+        .cmd(f"ip -br -6 addr show dev {network}-lan scope link")
+        .split()[2]
+        for network in ("cell", "wifi2")
+    }
+
+    def routers(device: str) -> str:
+        return net.get("mn3").cmd(f"ping -c 2 -i 0.2 -w 1 ff02::2%{device}")
+
+    attachment.move("mn3", "cell")
+    device = attachment.interface("mn3")
+    assert answer["cell"].partition("/")[0] in routers(device)
+    attachment.begin_overlap("mn3", "wifi1")
+    attachment.end_overlap("mn3", "wifi1")
+    # As when both move in one instant: what is known of mn3's first cable is looked at once more.
+    attachment.move("mn1", "cell")
+    attachment.begin_overlap("mn3", "wifi2")
+    assert attachment.interface("mn3") == device
+    heard = routers(device)
+    assert answer["wifi2"].partition("/")[0] in heard
+    assert answer["cell"].partition("/")[0] not in heard
+    attachment.end_overlap("mn3", "wifi2")
+    attachment.move("mn1", "lan")
+    attachment.move("mn3", "lan")
+    attachment.close()
+
+
 def test_an_access_router_drops_what_is_not_of_its_prefix(net: Mininet):
     attachment, _ = plug(net)
     attachment.begin("mn1")
