@@ -144,16 +144,6 @@ def test_a_node_does_not_move_again_while_it_has_no_link(tmp_path: Path, gap_ms:
         load(str(path))
 
 
-@pytest.mark.parametrize("table", ["move 1", "handovers"])
-def test_a_gap_that_is_none_is_refused_with_the_reason(tmp_path: Path, table: str):
-    path = tmp_path / "mine.toml"
-    walk = f"{GOOD}gap_ms = 0\n"
-    drawn = 'name = "mine"\nsummary = "x"\nexperiment = "handover"\n[handovers]\ngap_ms = 0.9\n'
-    path.write_text(drawn if table == "handovers" else walk)
-    with pytest.raises(ScenarioError, match=rf"{table}\.gap_ms: 1 at least: .*router"):
-        load(str(path))
-
-
 def test_both_nodes_may_move_in_the_same_instant():
     moves = load("both-move").move
     pairs = {move.at_s: [m.node for m in moves if m.at_s == move.at_s] for move in moves}
