@@ -25,7 +25,7 @@ _SOURCE_VARIABLE = "MOBIVPN_KERNEL_SOURCE"
 # Raise by one when the recipe below changes the kernel that comes out.
 _RECIPE = 1
 # How many files are compiled: for the progress shown, nothing depends on it.
-_OBJECTS = 824
+_OBJECTS = 781
 _SPACE_MIB = 1300
 
 # What no user-mode kernel is built of, most of the archive. Kconfig files stay: they are read.
