@@ -12,7 +12,7 @@ from mobivpn.host.fixed_databases import RouterDatabases
 from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.movement import Detached, Inside, Outside, Place
-from mobivpn.host.network import Address, NeighbourProxy, Route
+from mobivpn.host.network import Address, NeighbourProxy, Route, Rule
 from mobivpn.host.node_databases import (
     BY_GATEWAY_MARK,
     VPN_DEVICE,
@@ -213,6 +213,15 @@ def test_the_gateway_keeps_home_addresses_apart_from_the_outside():
         assert min(out, key=lambda policy: policy.precedence).action is PolicyAction.DISCARD
     to_node = first_match(held, Direction.OUTBOUND, (PEER, HOME))
     assert esp_of(to_node).mode is Mode.TUNNEL
+
+
+def test_what_sg_sends_to_a_home_address_itself_goes_outside_and_has_the_mtu_of_that_link():
+    databases = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
+    held = databases.at({"mn1": CARE_OF})
+    (rule,) = (e for e in held if isinstance(e, Rule) and e.source == host(SG))
+    (route,) = (e for e in held if isinstance(e, Route) and e.table == rule.table)
+    assert route.prefix == COMPANY.node_prefix
+    assert (route.device, route.mtu) == ("ext", None)
 
 
 def router() -> InternalRouter:
