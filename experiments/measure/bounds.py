@@ -53,7 +53,8 @@ def move_bound(
     elif move.kind is MoveKind.HANDOVER and direct:
         outbound, inbound = _direct_handover(here, there, authorisation, plan)
     elif move.kind is MoveKind.HANDOVER:
-        outbound, inbound = _by_gateway(here, there, plan), way(here, "sg", here)
+        told = "sg" if plan.binds_at_gateway else "ha"
+        outbound, inbound = _by_gateway(here, there, plan), way(here, told, here)
     else:
         outbound, inbound = _by_gateway(here, there, plan), _leaving_inbound(here, there, plan)
     return MoveBound(max(0.0, attached_ms + outbound), max(0.0, attached_ms + inbound))

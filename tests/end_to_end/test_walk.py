@@ -9,6 +9,7 @@ import pytest
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from experiments.clear_text import is_external
 from experiments.dissect import Dissector, Esp, Udp
 from experiments.esp_keys import read_esp_sa
 from experiments.mobility_messages import messages_in
@@ -29,6 +30,7 @@ SOFT = asked("walk", "--handover", "soft")
 CLASSIC = asked("walk", "--handover", "classic")
 AGAIN = asked("walk", again=1)
 TCP = asked("walk-tcp")
+UNBOUND = asked("walk", "--embodiment", "2", "--sg-binding", "no")
 PUBLIC_TCP = asked("walk-tcp", "--embodiment", "2")
 BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg")
 BLIND = asked("walk", "--keys", "blind", "--algorithm", "aes256-sha256")
@@ -179,6 +181,16 @@ def test_keys_of_the_nodes_own_are_told_to_nobody_and_open_every_packet(runs: Se
         ("aes256-sha256", "agreed on")
     }
     assert set(clear_text_by_tshark(run.folder).values()) == {0}
+
+
+@pytest.mark.runs(UNBOUND)
+def test_without_bindings_nobody_outside_tells_the_gateway_where_it_is(runs: Sequence[Run]):
+    (run,) = runs
+    assert run.failed == []
+    messages = ResultSet(run.folder).load_table("messages")
+    to_sg = [m for m in messages if (m["name"], m["destination"]) == ("BindingUpdate", "sg")]
+    assert to_sg
+    assert not any(is_external(link) for m in to_sg for link in m["links"].split())
 
 
 @pytest.mark.runs(TCP, PUBLIC_TCP)

@@ -140,6 +140,20 @@ def test_a_direct_vcm_is_reached_by_the_home_agent_once_sg_has_answered(
         assert setup_bound_ms(places, direct) == pytest.approx(expected)
 
 
+def test_without_bindings_at_sg_all_between_it_and_the_outside_goes_by_the_home_agent(
+    run_description: dict[str, Any],
+) -> None:
+    plan = plan_from_run({**run_description, "variants": {"sg_binding": "no"}})
+    to_wifi1, to_cell = WIFI1 + 2 * HA + SG, CELL + 2 * HA + SG
+    assert plan.propagation_ms("wifi1", "sg") == plan.propagation_ms("sg", "wifi1") == to_wifi1
+    assert plan.propagation_ms("lan", "sg") == pytest.approx(3 * LAN)
+    assert plan.vcm_ms("cell") == pytest.approx(3 * LAN + to_cell)
+    bound = move_bound(move("wifi2", "wifi1"), "cell", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(to_wifi1 + 2 * LAN + to_cell)
+    # What is at the home agent when that hears of the handover.
+    assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + HA))
+
+
 def test_shortest_round_trip_is_twice_the_direct_way(plan: NetworkPlan) -> None:
     assert shortest_round_trip_ms(("wifi1", "cell"), plan) == 2 * (WIFI1 + CELL)
 
