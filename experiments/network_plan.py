@@ -113,6 +113,12 @@ class NetworkPlan:
         return tuple(p.network_address.packed[: p.prefixlen // 8] for p in self.vpn_prefixes)
 
     @cached_property
+    def bare_esp_ends(self) -> frozenset[tuple[bytes, bytes]]:
+        """Ends of the ESP that may show an address of the VPN outside: a direct MN-VCM's."""
+        homes = self.external_home_addresses if self.vcm_is_direct else frozenset[bytes]()
+        return frozenset(ends for home in homes for ends in ((home, self.vcm), (self.vcm, home)))
+
+    @cached_property
     def _way_up(self) -> Mapping[str, tuple[str, float]]:
         """The network is a tree below inet: for each station, what is above it and how far."""
         lan = self.delay_ms[LAN]

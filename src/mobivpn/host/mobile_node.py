@@ -34,7 +34,6 @@ from mobivpn.mip6.registration import (
     CORRESPONDENT,
     HOME,
     PROTECTED,
-    Phase,
     StaticAuthorisation,
 )
 from mobivpn.signalling.exchange import SendSignal
@@ -82,10 +81,8 @@ class MobileNodeHost:
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
         self._away = False
-        self._proposes = False
-        """It has left, and the VCM is to hear so as soon as there is a way to it."""
         self._proposes_at: float | None = None
-        """The same, where nobody tells that there is one."""
+        """It has left, and the VCM is to hear so, by the home agent, when that has a tunnel."""
         self._doubted: set[str] = set()
         """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
@@ -197,10 +194,9 @@ class MobileNodeHost:
         if self._company.binds_at_gateway:
             sg = self._company.security_gateway
             carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
-        if leaving and self._company.vcm_is_direct:
-            self._proposes = True
-        elif leaving and not self._company.binds_at_gateway:
-            # By the home agent; if no data was sooner, it is what tells sg.
+        by_home_agent = self._company.vcm_is_direct or not self._company.binds_at_gateway
+        if leaving and by_home_agent:
+            # Without bindings at sg, and if no data was sooner, it is what tells sg.
             self._proposes_at = now + TUNNEL_WITHIN_S
         elif leaving:
             # Right behind the binding update to sg, which lets it through.
@@ -224,7 +220,7 @@ class MobileNodeHost:
         announced = care_of_address or self._me.internal_home_address
         carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
-        was_away, self._away, self._proposes = self._away, False, False
+        was_away, self._away = self._away, False
         self._proposes_at = None
         if care_of_address is not None:
             carried += self._tell_movement(now)
@@ -280,7 +276,6 @@ class MobileNodeHost:
         for effect in given:
             if isinstance(effect, RegistrationChanged):
                 carried += self._registration_changed(effect)
-                carried += self._way_to_vcm_found(effect, now)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
             else:
@@ -303,16 +298,6 @@ class MobileNodeHost:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
         return [*self._settle(), Record("registration", details=details)]
-
-    def _way_to_vcm_found(self, change: RegistrationChanged, now: float) -> list[Effect]:
-        """Sg has answered: so ha, which is no farther, has its update as well, and a tunnel."""
-        answered = change.peer == self._company.security_gateway and (
-            change.phase is Phase.REGISTERED
-        )
-        if not answered or not self._proposes:
-            return []
-        self._proposes = False
-        return self._from_endpoint(self._endpoint.went_outside(now), now)
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address

@@ -130,13 +130,13 @@ def test_setup_takes_the_slower_chain(plan: NetworkPlan) -> None:
         assert setup_bound_ms(places, plan) == pytest.approx(3 * LAN + 2 * to_cell + to_wifi1)
 
 
-def test_a_direct_vcm_is_reached_by_the_home_agent_once_sg_has_answered(
+def test_the_proposal_to_a_direct_vcm_comes_behind_202_by_the_home_agent(
     plan: NetworkPlan,
 ) -> None:
     direct = replace(plan, vcm_is_direct=True)
     to_wifi1, to_cell = (3 * LAN + SG + 2 * HA + way for way in (WIFI1, CELL))
     for places in (("wifi1", "cell"), ("cell", "wifi1")):
-        expected = SG + WIFI1 + to_wifi1 + 2 * to_cell + to_wifi1
+        expected = 2 * HA + 3 * LAN + 2 * to_cell + to_wifi1
         assert setup_bound_ms(places, direct) == pytest.approx(expected)
 
 
