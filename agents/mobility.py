@@ -6,8 +6,8 @@ from ipaddress import IPv6Address
 from typing import Any, Protocol
 
 from agents.driver import Driver
+from agents.kernel_reports import hear_of_refused_options
 from agents.mobility_socket import MobilitySocket
-from agents.refused_options import RefusedOptions
 from mobivpn.host.node_databases import BY_HOME_AGENT_MARK
 from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_errors import RefusedOption
@@ -34,7 +34,7 @@ class MobilityCore(Protocol):
 
 def speak_mobility(driver: Driver, core: MobilityCore) -> None:
     """Let `core` send and receive mobility headers, and hear of home addresses without binding."""
-    mobility, options = MobilitySocket(), RefusedOptions()
+    mobility, options = MobilitySocket(), hear_of_refused_options()
 
     def send(effect: SendMobility) -> None:
         data = codec.encode(effect.message, effect.source, effect.destination)

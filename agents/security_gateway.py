@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.driver import run_agent
 from agents.edge import Edge, configuration_of, epoch, vcm_link
+from agents.kernel_reports import hear_of_used_associations
 from agents.mobility import speak_mobility
 from controllers import gateway_link
 from controllers.gateway_link import GatewayLink, NodeOutside, PairOver
@@ -77,6 +78,9 @@ def main(arguments: list[str]) -> None:
     )
     edge.speak(core, company.security_gateway_inside, vcm_link(configuration))
     speak_mobility(edge.driver, core)
+    if not company.binds_at_gateway:
+        used = hear_of_used_associations()
+        edge.driver.on_readable(used.file, lambda now: core.associations_used(used.read(), now))
     edge.run(core.started())
 
 

@@ -4,11 +4,13 @@ A packet is clear text if, outside any ESP, it holds an address of the VPN anywh
 neighbour discovery target, in a mobility option or quoted in an ICMPv6 error), or if it is UDP, TCP
 or an echo (also in a fragment, in IPv4, under AH, quoted). Neighbour discovery, multicast listener
 reports and mobility headers are none as long as they hold no VPN address. What an attacker says of
-the VPN in a network of its own is none either: it gives nothing away.
+the VPN in a network of its own is none either: it gives nothing away. Nor is an address that is an
+end of ESP which goes between VPN addresses on purpose: that of the VCM, where MN-VCM is direct.
 """
 
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from experiments.dissect import (
@@ -18,6 +20,7 @@ from experiments.dissect import (
     Fragment,
     Icmpv6,
     Ipv4,
+    Ipv6,
     Layers,
     NextHeader,
     Tcp,
@@ -49,12 +52,26 @@ def hardware_source(frame: bytes) -> bytes:
     return frame[6:12]
 
 
-def clear_text_in(frame: bytes, layers: Layers, vpn_prefixes: tuple[bytes, ...]) -> str | None:
-    """Return what of `frame` is clear text, or None; `layers` are those of the same frame."""
+def clear_text_in(
+    frame: bytes,
+    layers: Layers,
+    vpn_prefixes: tuple[bytes, ...],
+    bare_esp_ends: frozenset[tuple[bytes, bytes]] = frozenset(),
+) -> str | None:
+    """Return what of `frame` is clear text, or None; `layers` are those of the same frame.
+
+    `bare_esp_ends` are (source, destination) of packets whose ESP may show these two addresses.
+    """
+    ends = b"", b""
     for layer in layers:
+        if isinstance(layer, Ipv6):
+            ends = layer.source, layer.destination
         if isinstance(layer, Esp):
             # The first ESP hides all that follows; what stands before it is searched below.
             frame = frame[: _esp_offset(frame, layer)]
+            if ends in bare_esp_ends:
+                head, _, tail = frame.rpartition(b"".join(ends))
+                frame = head + bytes(32) + tail
             break
         if isinstance(layer, Udp):
             return "udp"
@@ -87,19 +104,25 @@ def tshark_clear_text(
     tshark: str = "tshark",
     *,
     attackers: Iterable[bytes] = (),
+    bare_esp_ends: Iterable[tuple[bytes, bytes]] = (),
 ) -> dict[str, int]:
     """Count clear text packets by link with tshark alone, without keys: nothing of ours judges.
 
     `captures` are those of links that are external at some time; a link that is in
     `outside_intervals_by_link` counts within these times [begin, end) in nanoseconds only. Frames
-    from the hardware addresses of `attackers` do not count.
+    from the hardware addresses of `attackers` do not count. ESP between two of `bare_esp_ends` may
+    hold VPN addresses.
     """
     wanted = ["udp", "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
     wanted += [
         f"(ipv6.fraghdr.offset > 0 && ipv6.fraghdr.nxt == {int(protocol)})"
         for protocol in UPPER_LAYERS
     ]
-    wanted += [f"frame contains {prefix.hex(':')}" for prefix in vpn_prefixes]
+    bare = "".join(
+        f" && !(esp && ipv6.src == {IPv6Address(source)} && ipv6.dst == {IPv6Address(destination)})"
+        for source, destination in bare_esp_ends
+    )
+    wanted += [f"(frame contains {prefix.hex(':')}{bare})" for prefix in vpn_prefixes]
     counts = {}
     for link, path in sorted(captures.items()):
         display_filter = "(" + " || ".join(wanted) + ")"

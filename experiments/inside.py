@@ -59,8 +59,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
             for name, link in links_of(scenario).items()
         },
         "addresses": {
-            # Direct, MN-VCM shows the VCM's address, which is a public one.
-            "vpn_prefixes": [] if company.vcm_is_direct else [str(company.vpn_prefix)],
+            "vpn_prefixes": [str(company.vpn_prefix)],
             "security_gateway": str(company.security_gateway),
             "security_gateway_inside": str(company.security_gateway_inside),
             "internal_router": str(company.internal_router),

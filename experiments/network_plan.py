@@ -39,7 +39,8 @@ class NetworkPlan:
     access networks' prefixes, as far as they are known; `fake_networks` the hardware address of the
     router of each network that imitates the inside. `is_public`: a node has one home address, which
     r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM and a node outside write
-    to each other by its home agent.
+    to each other by its home agent. Unless nodes bind at sg (`binds_at_gateway`), all between sg
+    and an access network goes by the home agent.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -59,6 +60,7 @@ class NetworkPlan:
     vcm_at: str = "vcm"
     is_public: bool = False
     vcm_is_direct: bool = False
+    binds_at_gateway: bool = True
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -111,6 +113,12 @@ class NetworkPlan:
         return tuple(p.network_address.packed[: p.prefixlen // 8] for p in self.vpn_prefixes)
 
     @cached_property
+    def bare_esp_ends(self) -> frozenset[tuple[bytes, bytes]]:
+        """Ends of the ESP that may show an address of the VPN outside: a direct MN-VCM's."""
+        homes = self.external_home_addresses if self.vcm_is_direct else frozenset[bytes]()
+        return frozenset(ends for home in homes for ends in ((home, self.vcm), (self.vcm, home)))
+
+    @cached_property
     def _way_up(self) -> Mapping[str, tuple[str, float]]:
         """The network is a tree below inet: for each station, what is above it and how far."""
         lan = self.delay_ms[LAN]
@@ -140,6 +148,9 @@ class NetworkPlan:
     def _leg_ms(self, first: str, second: str) -> float:
         if first == second == INSIDE:
             return (4 if self.is_public else 2) * self.delay_ms[LAN]
+        outside = {first, second} & self.access_networks
+        if "sg" in (first, second) and outside and not self.binds_at_gateway:
+            return self._leg_ms(first, "ha") + self._leg_ms("ha", second)
         ups, downs = self._distances_up(first), self._distances_up(second)
         return min(ups[station] + downs[station] for station in ups.keys() & downs.keys())
 
@@ -194,6 +205,7 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
             vcm_at=str(run.get("variants", {}).get("vcm_at", "vcm")),
             is_public=run.get("embodiment") == 2,
             vcm_is_direct=run.get("variants", {}).get("vcm_sa") == "direct",
+            binds_at_gateway=run.get("variants", {}).get("sg_binding") != "no",
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

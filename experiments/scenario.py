@@ -237,6 +237,11 @@ class Scenario(_Model):
                 "vcm_sa: 'direct' contradicts vcm_at 'sg': a VCM in sg has no association of its "
                 "own with the nodes, the MN-SG ones carry its messages"
             )
+        if direct and self.sg_binding is GatewayBinding.NO:
+            raise ValueError(
+                "sg_binding: 'no' contradicts vcm_sa 'direct': sg would hear of a node outside by "
+                "its MN-SG association alone, and what the node tells the VCM goes beside that"
+            )
         return self
 
     @model_validator(mode="after")

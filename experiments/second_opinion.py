@@ -35,6 +35,7 @@ def clear_text_by_tshark(folder: Path, tshark: str = "tshark") -> dict[str, int]
         plan.vpn_prefix_bytes,
         tshark,
         attackers=plan.fake_networks.values(),
+        bare_esp_ends=plan.bare_esp_ends,
     )
 
 

@@ -298,6 +298,8 @@ class Testbed:
         # With public addresses, a node has a care-of address inside as well, and sg knows it.
         bound = [*outside, *(inside if self.plan.company.is_public else ())]
         self._wait_for(bound, "registrations", self._is_registered)
+        if not self.plan.company.binds_at_gateway:
+            self._wait_for(outside, "MN-SG packets", self._has_used_its_association)
         time.sleep(SETTLE_S)
 
     def _wait_for(self, names: Iterable[str], what: str, so_far: Callable[[str], bool]) -> None:
@@ -311,6 +313,10 @@ class Testbed:
 
     def _has_logged(self, event: str) -> Callable[[str], bool]:
         return lambda name: bool(logged(self.event_log(name), event))
+
+    def _has_used_its_association(self, name: str) -> bool:
+        used = logged(self.event_log("sg"), "sg_association_used")
+        return any(entry["details"]["node"] == name for entry in used)
 
     def _is_registered(self, name: str) -> bool:
         """Tell whether a node has registered with all that it wants to know where it is."""

@@ -116,5 +116,10 @@ PLANS = {Embodiment.PRIVATE: PLAN, Embodiment.PUBLIC: PUBLIC_PLAN}
 def plan_of(variants: Variants) -> Plan:
     """Return the plan of one of the seed's systems."""
     plan = PLANS[variants.embodiment]
-    company = replace(plan.company, vcm_at=variants.vcm_at, vcm_sa=variants.vcm_sa)
+    company = replace(
+        plan.company,
+        vcm_at=variants.vcm_at,
+        vcm_sa=variants.vcm_sa,
+        sg_binding=variants.sg_binding,
+    )
     return replace(plan, company=company)

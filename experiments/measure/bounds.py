@@ -53,7 +53,8 @@ def move_bound(
     elif move.kind is MoveKind.HANDOVER and direct:
         outbound, inbound = _direct_handover(here, there, authorisation, plan)
     elif move.kind is MoveKind.HANDOVER:
-        outbound, inbound = _by_gateway(here, there, plan), way(here, "sg", here)
+        told = "sg" if plan.binds_at_gateway else "ha"
+        outbound, inbound = _by_gateway(here, there, plan), way(here, told, here)
     else:
         outbound, inbound = _by_gateway(here, there, plan), _leaving_inbound(here, there, plan)
     return MoveBound(max(0.0, attached_ms + outbound), max(0.0, attached_ms + inbound))
@@ -125,13 +126,11 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
 
     202 from sg to the VCM; an offer to each node; its acceptance; the acceptance forwarded to the
     other node; the slower of the two chains. The first packet is at s-sg, where the decision falls,
-    when the clock starts: its own way there does not count. A node's proposal follows its binding
-    update at once; where it goes by the home agent, it waits for sg's acknowledgement.
+    when the clock starts: its own way there does not count. The proposal of the node that left last
+    has left when that did; where it goes by the home agent, 202 is there before it.
     """
     first, second = (plan.vcm_ms(place) for place in places)
-    begin = plan.propagation_ms("sg", "vcm")
-    if plan.vcm_is_direct:
-        begin = min(plan.propagation_ms("sg", place) + plan.vcm_ms(place) for place in places)
+    begin = min(plan.vcm_ms(place) - plan.propagation_ms("sg", place) for place in places)
     return begin + first + second + max(first, second)
 
 

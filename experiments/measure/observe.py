@@ -168,7 +168,7 @@ class _LinkObserver:
             count += 1
             layers = self._dissector.layers(frame)
             if self._is_external_at(time_ns) and hardware_source(frame) not in attackers:
-                what = clear_text_in(frame, layers, prefixes)
+                what = clear_text_in(frame, layers, prefixes, self._plan.bare_esp_ends)
                 if what is not None:
                     self._seen.clear_text.append(ClearText(time_ns, self._link, what))
             if layers:

@@ -387,7 +387,7 @@ def _measure_pair(
         stages=found,
         intervals=intervals,
         moves=moves,
-        setup=direct_setup(messages, seen, pair, min(direct_begins, default=END_OF_TIME_NS)),
+        setup=direct_setup(messages, seen, pair, plan, min(direct_begins, default=END_OF_TIME_NS)),
         transfers=(),
         **_databases_at_end(results, run, plan, timeline, pair, found[-1].path),
     )

@@ -20,6 +20,8 @@ class GatewayBinding(Enum):
     """Whether a node outside tells sg its care-of address (seed: "If necessary")."""
 
     YES = "yes"
+    NO = "no"
+    """Then sg hears of it by the use of MN-SG, and reaches it by its home agent."""
 
 
 class VcmAssociation(Enum):

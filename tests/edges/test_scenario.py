@@ -7,7 +7,7 @@ import pytest
 
 from experiments.scenario import SCENARIOS, ScenarioError, load
 from mobivpn.ipsec.sa import EspAlgorithm
-from mobivpn.variants import USUAL, Variants, VcmAssociation
+from mobivpn.variants import USUAL, GatewayBinding, Variants, VcmAssociation
 from vm import places
 
 GOOD = """
@@ -239,6 +239,12 @@ def test_a_vcm_in_sg_has_no_association_that_could_be_direct():
 def test_a_direct_vcm_association_needs_public_addresses():
     with pytest.raises(ScenarioError, match="vcm_sa: 'direct' contradicts embodiment '1'"):
         load("walk", {"vcm_sa": "direct"})
+
+
+def test_what_a_node_outside_says_must_pass_the_gateway_if_that_is_how_it_is_noticed():
+    assert load("walk", {"sg_binding": "no"}).variants.sg_binding is GatewayBinding.NO
+    with pytest.raises(ScenarioError, match="sg_binding: 'no' contradicts vcm_sa 'direct'"):
+        load("walk", {"sg_binding": "no", "vcm_sa": "direct", "embodiment": "2"})
 
 
 def test_traffic_begins_before_the_end():

@@ -9,6 +9,7 @@ import pytest
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from experiments.clear_text import is_external
 from experiments.dissect import Dissector, Esp, Udp
 from experiments.esp_keys import read_esp_sa
 from experiments.mobility_messages import messages_in
@@ -29,6 +30,8 @@ SOFT = asked("walk", "--handover", "soft")
 CLASSIC = asked("walk", "--handover", "classic")
 AGAIN = asked("walk", again=1)
 TCP = asked("walk-tcp")
+UNBOUND = asked("walk", "--embodiment", "2", "--sg-binding", "no")
+PUBLIC_TCP = asked("walk-tcp", "--embodiment", "2")
 BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg")
 BLIND = asked("walk", "--keys", "blind", "--algorithm", "aes256-sha256")
 
@@ -180,14 +183,23 @@ def test_keys_of_the_nodes_own_are_told_to_nobody_and_open_every_packet(runs: Se
     assert set(clear_text_by_tshark(run.folder).values()) == {0}
 
 
-@pytest.mark.runs(TCP)
-def test_a_tcp_transfer_goes_on_across_every_switch(runs: Sequence[Run]):
+@pytest.mark.runs(UNBOUND)
+def test_without_bindings_nobody_outside_tells_the_gateway_where_it_is(runs: Sequence[Run]):
     (run,) = runs
-    summary = run.summary
-    looked_at = {check["name"] for check in summary["checks"]}
-    assert {f"times that the transfer at {node} stopped" for node in ("mn1", "mn2")} <= looked_at
-    assert "transfer on the settled path" in looked_at
     assert run.failed == []
+    messages = ResultSet(run.folder).load_table("messages")
+    to_sg = [m for m in messages if (m["name"], m["destination"]) == ("BindingUpdate", "sg")]
+    assert to_sg
+    assert not any(is_external(link) for m in to_sg for link in m["links"].split())
+
+
+@pytest.mark.runs(TCP, PUBLIC_TCP)
+def test_a_tcp_transfer_goes_on_across_every_switch(runs: Sequence[Run]):
+    ends = {f"times that the transfer at {node} stopped" for node in ("mn1", "mn2")}
+    for run in runs:
+        looked_at = {check["name"] for check in run.summary["checks"]}
+        assert looked_at >= {*ends, "transfer on the settled path"}
+        assert run.failed == []
 
 
 @pytest.mark.runs(BEGUN_OUTSIDE)

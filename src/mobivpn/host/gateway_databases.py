@@ -50,6 +50,8 @@ FROM_LAN_TABLE = 101
 
 Those of a VCM in sg as well: there is nothing else that it may reach.
 """
+FROM_GATEWAY_TABLE = 102
+"""Routes of what sg sends itself, where home addresses are the VPN's (docs/adr/0019)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class GatewayDatabases:
                     for prefix in self.company.vpn_prefixes.values()
                 ),
                 Rule(FROM_LAN_TABLE, preference=90, incoming_device=self.inside_device),
+                *self._to_home_addresses(),
                 *(
                     entry
                     for node in self.company.nodes
@@ -137,6 +140,21 @@ class GatewayDatabases:
                     ),
                     device=self.inside_device,
                 )
+
+    def _to_home_addresses(self) -> Iterator[Entry]:
+        """Yield what leads MN-SG to the home agent, and not to where a home address is inside.
+
+        Nor may it have the MTU of what goes there: a tunnel would take its overhead off twice.
+        """
+        if self.company.node_prefix is not None:
+            source = host(self.company.security_gateway)
+            yield Rule(FROM_GATEWAY_TABLE, preference=91, source=source)
+            yield Route(
+                self.company.node_prefix,
+                gateway=self.outside_router,
+                device=self.outside_device,
+                table=FROM_GATEWAY_TABLE,
+            )
 
     def _outside(self, node: NodeIdentity, care_of_address: IPv6Address | None) -> Iterator[Entry]:
         sg, home = self.company.security_gateway, node.external_home_address

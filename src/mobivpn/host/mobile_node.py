@@ -34,12 +34,15 @@ from mobivpn.mip6.registration import (
     CORRESPONDENT,
     HOME,
     PROTECTED,
-    Phase,
     StaticAuthorisation,
 )
 from mobivpn.signalling.exchange import SendSignal
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
+
+TUNNEL_WITHIN_S = 0.01
+"""So long after a binding update the home agent has its tunnel (s); the acknowledgement would tell,
+but waits for duplicate address detection (docs/adr/0012)."""
 
 HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecognised
 """The rest a node hears as a mobile node."""
@@ -78,8 +81,8 @@ class MobileNodeHost:
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
         self._away = False
-        self._proposes = False
-        """It has left, and the VCM is to hear so as soon as there is a way to it."""
+        self._proposes_at: float | None = None
+        """It has left, and the VCM is to hear so, by the home agent, when that has a tunnel."""
         self._doubted: set[str] = set()
         """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
@@ -99,7 +102,7 @@ class MobileNodeHost:
             self._idleness,
             self._input,
         )
-        return earliest(part.deadline for part in parts)
+        return earliest((self._proposes_at, *(part.deadline for part in parts)))
 
     def started(self) -> list[Effect]:
         """The host is up: from now on nothing leaves it that no policy allows."""
@@ -177,19 +180,24 @@ class MobileNodeHost:
                 ),
                 now,
             )
+            if not self._company.binds_at_gateway:
+                # Where it was inside: sg is not to be told where it is now.
+                sg = self._company.security_gateway
+                carried += self._carry_on(self._mobility.forget(sg), now)
             carried.append(Record("mn_left", details={"device": place.device}))
         carried.append(
             Record("care_of_address", details={"care_of_address": str(place.care_of_address)})
         )
         carried += self._tell_movement(now)
         # Registered once; after that every movement tells them by itself.
-        for peer, authorisation in (
-            (self._company.home_agent, HOME),
-            (self._company.security_gateway, PROTECTED),
-        ):
-            carried += self._carry_on(self._mobility.register(peer, authorisation, now), now)
-        if leaving and self._company.vcm_is_direct:
-            self._proposes = True
+        carried += self._carry_on(self._mobility.register(self._company.home_agent, HOME, now), now)
+        if self._company.binds_at_gateway:
+            sg = self._company.security_gateway
+            carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
+        by_home_agent = self._company.vcm_is_direct or not self._company.binds_at_gateway
+        if leaving and by_home_agent:
+            # Without bindings at sg, and if no data was sooner, it is what tells sg.
+            self._proposes_at = now + TUNNEL_WITHIN_S
         elif leaving:
             # Right behind the binding update to sg, which lets it through.
             carried += self._from_endpoint(self._endpoint.went_outside(now), now)
@@ -212,7 +220,8 @@ class MobileNodeHost:
         announced = care_of_address or self._me.internal_home_address
         carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
-        was_away, self._away, self._proposes = self._away, False, False
+        was_away, self._away = self._away, False
+        self._proposes_at = None
         if care_of_address is not None:
             carried += self._tell_movement(now)
             carried += self._carry_on(self._mobility.register(sg, PROTECTED, now), now)
@@ -267,7 +276,6 @@ class MobileNodeHost:
         for effect in given:
             if isinstance(effect, RegistrationChanged):
                 carried += self._registration_changed(effect)
-                carried += self._way_to_vcm_found(effect, now)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
             else:
@@ -290,16 +298,6 @@ class MobileNodeHost:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
         return [*self._settle(), Record("registration", details=details)]
-
-    def _way_to_vcm_found(self, change: RegistrationChanged, now: float) -> list[Effect]:
-        """Sg has answered: so ha, which is no farther, has its update as well, and a tunnel."""
-        answered = change.peer == self._company.security_gateway and (
-            change.phase is Phase.REGISTERED
-        )
-        if not answered or not self._proposes:
-            return []
-        self._proposes = False
-        return self._from_endpoint(self._endpoint.went_outside(now), now)
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address
@@ -335,7 +333,12 @@ class MobileNodeHost:
 
     def timer_expired(self, now: float) -> list[Effect]:
         """Something of the parts is due."""
+        carried: list[Effect] = []
+        if self._proposes_at is not None and self._proposes_at <= now:
+            self._proposes_at = None
+            carried += self._from_endpoint(self._endpoint.went_outside(now), now)
         return [
+            *carried,
             *self._movement.timer_expired(now),
             *self._idleness.timer_expired(now),
             *self._carry_on(self._mobility.timer_expired(now), now),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.errors import CallerError
-from mobivpn.variants import VcmAssociation, VcmPlace
+from mobivpn.variants import GatewayBinding, VcmAssociation, VcmPlace
 
 SIGNALLING_PRIORITY = 7
 """Linux's TC_PRIO_CONTROL: signalling is sent with it, so that a link can tell it from data."""
@@ -30,7 +30,8 @@ class Company:
     `vpn_prefix` is that of the LAN. `vcm` is an address of the VCM's alone, whichever host has it
     (`vcm_at`). `node_prefix` is there in embodiment 2: the part of the home agent's prefix that has
     the nodes' home addresses, which are then VPN addresses as those on the LAN are; only there the
-    MN-VCM association can be direct (`vcm_sa`).
+    MN-VCM association can be direct (`vcm_sa`). `sg_binding`: whether nodes outside tell sg where
+    they are.
     """
 
     vpn_prefix: IPv6Network
@@ -43,12 +44,18 @@ class Company:
     signalling_port: int = 5202
     vcm_at: VcmPlace = VcmPlace.OWN
     vcm_sa: VcmAssociation = VcmAssociation.NESTED
+    sg_binding: GatewayBinding = GatewayBinding.YES
     node_prefix: IPv6Network | None = None
 
     @property
     def is_public(self) -> bool:
         """Whether the VPN's addresses are public ones (seed: embodiment 2)."""
         return self.node_prefix is not None
+
+    @property
+    def binds_at_gateway(self) -> bool:
+        """Whether sg has bindings of the nodes outside; else their home agent knows the way."""
+        return self.sg_binding is GatewayBinding.YES
 
     @property
     def vcm_is_direct(self) -> bool:

@@ -3,21 +3,30 @@
 The detector, the gateway's other half, runs in the Ryu process; the two talk over a local socket.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from mobivpn.clock import earliest
+from mobivpn.host.associations import Purpose
 from mobivpn.host.effects import Apply, Record
 from mobivpn.host.gateway_databases import GatewayDatabases
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.databases import Databases, difference
+from mobivpn.ipsec.sa import Spi
 from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal
 from mobivpn.signalling.messages import NodeAbsent, NodePresent, PairWithdrawn, Request
+
+UNDER_WAY_S = 2.0
+"""So long after a node has returned, what it sent outside may still arrive (s).
+
+Thirty times the longest way of the lab, which is from the cellular network by the home agent.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,15 @@ class SecurityGateway:
         self._correspondent = correspondent
         self._signalling = signalling
         self._input = MobilityInput(correspondent.dropped)
+        self._node_by_spi = {
+            databases.associations[Purpose.NODE_GATEWAY, node.name].forward.spi: node
+            for node in databases.company.nodes
+        }
         self._outside: dict[str, IPv6Address | None] = {}
         self._inside: dict[str, IPv6Address] = {}
         """Care-of addresses of nodes inside, which have some in embodiment 2."""
+        self._inside_at: dict[str, float] = {}
+        """When a node last said that it is inside."""
         self._held: Databases = ()
 
     @property
@@ -91,6 +106,26 @@ class SecurityGateway:
         """The kernel did not take data with a home address option."""
         given = self._correspondent.home_address_refused(option, now)
         return [*self._carry_on(given, now), *self._input.drops(now)]
+
+    def associations_used(self, spis: Iterable[Spi], now: float) -> list[Effect]:
+        """Packets have come under these associations (seed: "the inbound SPD receives packets").
+
+        Without bindings, this is how sg hears that a node has left. What comes so soon after its
+        return is from before (docs/adr/0021).
+        """
+        carried: list[Effect] = []
+        for spi in spis:
+            node = self._node_by_spi.get(spi)
+            if node is None or node.name in self._outside:
+                continue
+            inside_at = self._inside_at.get(node.name)
+            if inside_at is not None and now < inside_at + UNDER_WAY_S:
+                continue
+            # Its binding was of the inside, if any.
+            self._correspondent.forget(node.external_home_address, now)
+            used = Record("sg_association_used", details={"node": node.name})
+            carried += [*self._left(node, None, now), used]
+        return carried
 
     def datagram_received(self, source: IPv6Address, payload: bytes, now: float) -> list[Effect]:
         """A message of the VCM, or an answer of r22 or the VCM."""
@@ -140,7 +175,11 @@ class SecurityGateway:
         if change.care_of_address is None and node.name in self._inside:
             # It has fallen silent, and is still where it was: nobody outside is to be told.
             return []
-        return self._left(node, change.care_of_address, now)
+        changed = Record(
+            "sg_binding_changed",
+            details={"node": node.name, "care_of_address": str(change.care_of_address)},
+        )
+        return [*self._left(node, change.care_of_address, now), changed]
 
     def _left(
         self, node: NodeIdentity, care_of_address: IPv6Address | None, now: float
@@ -154,16 +193,13 @@ class SecurityGateway:
             *self._settle(),
             *absent,
             TellDetector(node.internal_home_address, node.external_home_address, care_of_address),
-            Record(
-                "sg_binding_changed",
-                details={"node": node.name, "care_of_address": str(care_of_address)},
-            ),
         ]
 
     def _bound_inside(
         self, node: NodeIdentity, care_of_address: IPv6Address, now: float
     ) -> list[Effect]:
         """A binding of a node inside (embodiment 2): r22 routes its home address there."""
+        self._inside_at[node.name] = now
         if self._inside.get(node.name) == care_of_address:
             return []
         self._inside[node.name] = care_of_address
@@ -179,6 +215,7 @@ class SecurityGateway:
 
         That it has a binding no more is the correspondent's part: the two home addresses are one.
         """
+        self._inside_at[node.name] = now
         if node.name not in self._outside:
             return []
         del self._outside[node.name]

@@ -130,14 +130,28 @@ def test_setup_takes_the_slower_chain(plan: NetworkPlan) -> None:
         assert setup_bound_ms(places, plan) == pytest.approx(3 * LAN + 2 * to_cell + to_wifi1)
 
 
-def test_a_direct_vcm_is_reached_by_the_home_agent_once_sg_has_answered(
+def test_the_proposal_to_a_direct_vcm_comes_behind_202_by_the_home_agent(
     plan: NetworkPlan,
 ) -> None:
     direct = replace(plan, vcm_is_direct=True)
     to_wifi1, to_cell = (3 * LAN + SG + 2 * HA + way for way in (WIFI1, CELL))
     for places in (("wifi1", "cell"), ("cell", "wifi1")):
-        expected = SG + WIFI1 + to_wifi1 + 2 * to_cell + to_wifi1
+        expected = 2 * HA + 3 * LAN + 2 * to_cell + to_wifi1
         assert setup_bound_ms(places, direct) == pytest.approx(expected)
+
+
+def test_without_bindings_at_sg_all_between_it_and_the_outside_goes_by_the_home_agent(
+    run_description: dict[str, Any],
+) -> None:
+    plan = plan_from_run({**run_description, "variants": {"sg_binding": "no"}})
+    to_wifi1, to_cell = WIFI1 + 2 * HA + SG, CELL + 2 * HA + SG
+    assert plan.propagation_ms("wifi1", "sg") == plan.propagation_ms("sg", "wifi1") == to_wifi1
+    assert plan.propagation_ms("lan", "sg") == pytest.approx(3 * LAN)
+    assert plan.vcm_ms("cell") == pytest.approx(3 * LAN + to_cell)
+    bound = move_bound(move("wifi2", "wifi1"), "cell", False, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(to_wifi1 + 2 * LAN + to_cell)
+    # What is at the home agent when that hears of the handover.
+    assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + HA))
 
 
 def test_shortest_round_trip_is_twice_the_direct_way(plan: NetworkPlan) -> None:

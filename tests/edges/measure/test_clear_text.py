@@ -1,6 +1,7 @@
 """What counts as clear text, judged by our walk and by tshark alone."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,35 @@ def test_protected_packets_and_signalling_are_no_clear_text(name: str, plan: Net
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes) is None
 
 
+VCM = "fd00:10::9"
+TO_VCM, FROM_VCM = (ipv6(*ends, sealed(PROBE)) for ends in ((HOME_1, VCM), (VCM, HOME_1)))
+BARE = {
+    "to_vcm": (ipv6(OUT_1, OUT_2, TO_VCM), None),
+    "from_vcm": (FROM_VCM, None),
+    "vcm_without_esp": (ipv6(HOME_1, VCM, (59, b"")), "vpn address"),
+    "vcm_in_clear": (ipv6(HOME_1, VCM, PROBE), "udp"),
+    "vcm_and_a_stranger": (ipv6(OUT_1, VCM, sealed(PROBE)), "vpn address"),
+    "esp_of_another_host": (ipv6(HOME_1, IN_2, sealed(PROBE)), "vpn address"),
+    "vpn_address_around_it": (ipv6(OUT_1, IN_2, TO_VCM), "vpn address"),
+    "vpn_address_beside_it": (
+        ipv6(HOME_1, VCM, home_address(IN_1, sealed(PROBE))),
+        "vpn address",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_direct_vcms_own_esp_may_show_its_address_and_nothing_else_may(
+    name: str, plan: NetworkPlan
+) -> None:
+    packet, expected = BARE[name]
+    frame, direct = ethernet(packet), replace(plan, vcm_is_direct=True)
+    layers = Dissector(EspKeys([])).layers(frame)
+    found = clear_text_in(frame, layers, direct.vpn_prefix_bytes, direct.bare_esp_ends)
+    assert found == expected
+    assert clear_text_in(frame, layers, plan.vpn_prefix_bytes, plan.bare_esp_ends) is not None
+
+
 def test_udp_in_ipv4_is_clear_text(plan: NetworkPlan) -> None:
     frame = bytes(12) + b"\x08\x00" + bytes(9) + b"\x11" + bytes(10)
     assert clear_text_in(frame, Dissector(EspKeys([])).layers(frame), plan.vpn_prefix_bytes)
@@ -117,6 +147,14 @@ def test_tshark_alone_finds_the_same(tmp_path: Path, plan: NetworkPlan) -> None:
     write_pcapng(clear, [(n, ethernet(packet)) for n, packet in enumerate(CLEAR.values())])
     write_pcapng(safe, [(n, ethernet(packet)) for n, packet in enumerate(SAFE.values())])
     times = {"within": [(5, len(CLEAR) - 1)], "never": []}
+    bare = tmp_path / "bare.pcapng"
+    write_pcapng(bare, [(n, ethernet(packet)) for n, (packet, _) in enumerate(BARE.values())])
+    direct = replace(plan, vcm_is_direct=True)
+    prefixes, ends = direct.vpn_prefix_bytes, direct.bare_esp_ends
+    assert tshark_clear_text({"bare": bare}, {}, prefixes) == {"bare": len(BARE)}
+    # Of an address around or beside the VCM's ESP, tshark's filter knows nothing.
+    found = tshark_clear_text({"bare": bare}, {}, prefixes, bare_esp_ends=ends)
+    assert found == {"bare": len(BARE) - 4}
     counts = tshark_clear_text(
         {"clear": clear, "safe": safe, "within": clear, "never": clear},
         times,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mobivpn.host.plan import NodeIdentity
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
-from mobivpn.variants import KeyScheme, Trigger, VcmAssociation, VcmPlace
+from mobivpn.variants import GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
 from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
@@ -105,6 +105,28 @@ def test_the_whole_walk_with_a_vcm_association_beside_the_gateways(agent_delay_s
         move(world, node, network)
         assert calm_paths(world) == {path}, (node.name, network)
     assert world.stored == {}
+
+
+@pytest.mark.parametrize("vcm_at", [VcmPlace.OWN, VcmPlace.GATEWAY])
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
+@pytest.mark.parametrize("public", [False, True])
+def test_the_whole_walk_without_bindings_at_the_gateway(
+    public: bool, agent_delay_s: float, vcm_at: VcmPlace
+):
+    faults = Faults(agent_delay_s=agent_delay_s)
+    world = talking(
+        World(public=public, sg_binding=GatewayBinding.NO, vcm_at=vcm_at, faults=faults)
+    )
+    assert "sg" not in world.by_gateway
+    for node, network, path in WALK:
+        move(world, node, network)
+        assert calm_paths(world) == (world.by_gateway if path else {""}), (node.name, network)
+    assert world.stored == {}
+    assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+    sg = world.company.security_gateway
+    updates = [e for _, _, e in world.mobility if isinstance(e.message, BindingUpdate)]
+    told = {e.care_of_address for e in updates if e.destination == sg}
+    assert all(here is not None and here in world.company.vpn_prefix for here in told)
 
 
 @pytest.mark.parametrize("trigger", [Trigger.SESSION, Trigger.INITIATION])
@@ -472,6 +494,8 @@ FAULTS = st.builds(
     classic_nodes=st.booleans(),
     vcm_at=st.sampled_from([VcmPlace.OWN, VcmPlace.GATEWAY]),
     combined=st.booleans(),
+    public=st.booleans(),
+    sg_binding=st.sampled_from(GatewayBinding),
 )
 @share(0.2)
 def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
@@ -483,10 +507,14 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     classic_nodes: bool,
     vcm_at: VcmPlace,
     combined: bool,
+    public: bool,
+    sg_binding: GatewayBinding,
 ):
     world = World(
         seed,
-        faults,
+        public,
+        sg_binding=sg_binding,
+        faults=faults,
         pair_lifetime_s=pair_lifetime_s,
         binding_keys=binding_keys,
         classic=classic_nodes,
@@ -513,7 +541,7 @@ def test_whatever_happens_nothing_leaves_in_clear_and_all_ends_well(
     world.faults = Faults()
     world.run_until(world.now + 80)
     at_home = [node for node, network in networks.items() if network == LAN]
-    assert calm_paths(world) == {"sg" if len(at_home) == 1 else ""}
+    assert calm_paths(world) == (world.by_gateway if len(at_home) == 1 else {""})
     assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
 
 

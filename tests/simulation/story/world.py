@@ -53,7 +53,7 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
-from mobivpn.variants import KeyScheme, Trigger, VcmAssociation, VcmPlace
+from mobivpn.variants import GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
@@ -465,6 +465,9 @@ class Gateway(Fixed):
         received = self.kernel.receive(packet)
         if received is None:
             return
+        if not self.world.company.binds_at_gateway:
+            spis = [sa.spi for sa in received.path]
+            self.begin(self.core.associations_used(spis, self.world.now))
         destination = received.packet.destination
         if destination in self.kernel.fixed:
             (self.world.vcm if destination == self.world.company.vcm else self).deliver(received)
@@ -506,6 +509,7 @@ class World:
     public: bool = False
     """Embodiment 2. Tests name nodes by what they are in embodiment 1."""
     vcm_sa: VcmAssociation = VcmAssociation.NESTED
+    sg_binding: GatewayBinding = GatewayBinding.YES
     faults: Faults = field(default_factory=Faults)
     start: Mapping[NodeIdentity, str] = field(default_factory=dict[NodeIdentity, str])
     """Where nodes are at the beginning; inside, if it is not said."""
@@ -541,7 +545,10 @@ class World:
         self._flows: dict[Flow, tuple[InstallFlow, float]] = {}
         random_bytes = DifferentBytes()
         self.company = replace(
-            PUBLIC_COMPANY if self.public else COMPANY, vcm_at=self.vcm_at, vcm_sa=self.vcm_sa
+            PUBLIC_COMPANY if self.public else COMPANY,
+            vcm_at=self.vcm_at,
+            vcm_sa=self.vcm_sa,
+            sg_binding=self.sg_binding,
         )
         self.given = mint_associations(self.company, EspAlgorithm.AES128GCM16, random_bytes)
         self.advertisements = (
@@ -727,6 +734,12 @@ class World:
             if since <= probe.sent_at < until
             and (not ends or ends == {probe.source, probe.destination})
         )
+
+    @property
+    def by_gateway(self) -> frozenset[str]:
+        """The paths between a node inside and one outside, from either."""
+        by_home_agent = frozenset({"ha-sg", "sg-ha"})
+        return frozenset({"sg"}) if self.company.binds_at_gateway else by_home_agent
 
     def events(self, *names: str) -> list[str]:
         """Return the recorded events of these names, in order."""

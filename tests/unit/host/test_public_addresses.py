@@ -12,7 +12,7 @@ from mobivpn.host.fixed_databases import RouterDatabases
 from mobivpn.host.gateway_databases import FROM_LAN_TABLE, GatewayDatabases
 from mobivpn.host.internal_router import InternalRouter
 from mobivpn.host.movement import Detached, Inside, Outside, Place
-from mobivpn.host.network import Address, NeighbourProxy, Route
+from mobivpn.host.network import Address, NeighbourProxy, Route, Rule
 from mobivpn.host.node_databases import (
     BY_GATEWAY_MARK,
     VPN_DEVICE,
@@ -20,12 +20,12 @@ from mobivpn.host.node_databases import (
     DirectPair,
     NodeDatabases,
 )
-from mobivpn.host.security_gateway import SecurityGateway, TellDetector
+from mobivpn.host.security_gateway import UNDER_WAY_S, SecurityGateway, TellDetector
 from mobivpn.ipsec.databases import Databases
 from mobivpn.ipsec.minting import mint_pair
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
-from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation
+from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation, Spi
 from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, host
 from mobivpn.mip6 import codec
 from mobivpn.mip6.correspondent_node import CorrespondentNode
@@ -159,7 +159,11 @@ def gateway() -> SecurityGateway:
 def bound(sg: SecurityGateway, care_of_address: IPv6Address, sequence: int, lifetime_s: int = 60):
     """Let MN1 tell sg a care-of address; return what sg tells r22 and its detector."""
     data = codec.encode(BindingUpdate(sequence, lifetime_s), HOME, SG)
-    effects = sg.mobility_received(data, HOME, SG, care_of_address, 1.0)
+    return told_by(sg.mobility_received(data, HOME, SG, care_of_address, 1.0))
+
+
+def told_by(effects: list[Any]) -> list[Message | TellDetector]:
+    """Return what of sg's effects goes to r22 and its detector."""
     told: list[Message | TellDetector] = []
     for effect in effects:
         if isinstance(effect, SendSignal):
@@ -185,6 +189,40 @@ def test_sg_tells_a_care_of_address_inside_from_one_outside():
         NodePresent(HOME, CARE_OF_INSIDE),
         TellDetector(HOME, None),
     ]
+
+
+def test_without_bindings_the_first_packet_of_mn_sg_tells_that_its_node_has_left():
+    sg = gateway()
+    sg.started()
+    inbound = GIVEN[Purpose.NODE_GATEWAY, "mn1"].forward.spi
+    bound(sg, CARE_OF_INSIDE, 1)
+    others = (GIVEN[Purpose.NODE_GATEWAY, "mn1"].backward.spi, Spi(0x1234))
+    assert sg.associations_used(others, 9.0) == []
+    left = [NodeAbsent(HOME), TellDetector(HOME, HOME, None)]
+    assert told_by(sg.associations_used([inbound], 9.0)) == left
+    assert sg.associations_used([inbound], 9.1) == []
+    assert bound(sg, CARE_OF_INSIDE, 2) == [
+        NodePresent(HOME, CARE_OF_INSIDE),
+        TellDetector(HOME, None),
+    ]
+
+
+def test_what_was_under_way_when_its_node_returned_does_not_tell_that_it_has_left():
+    sg = gateway()
+    sg.started()
+    inbound = GIVEN[Purpose.NODE_GATEWAY, "mn1"].forward.spi
+    bound(sg, CARE_OF_INSIDE, 1)
+    assert sg.associations_used([inbound], 1.0 + UNDER_WAY_S - 0.01) == []
+    assert told_by(sg.associations_used([inbound], 1.0 + UNDER_WAY_S)) != []
+
+
+def test_the_binding_that_a_node_had_inside_does_not_outlive_its_leaving():
+    sg = gateway()
+    sg.started()
+    bound(sg, CARE_OF_INSIDE, 1)
+    sg.associations_used([GIVEN[Purpose.NODE_GATEWAY, "mn1"].forward.spi], 9.0)
+    effects = sg.timer_expired(100.0)
+    assert not any(isinstance(effect, TellDetector) for effect in effects)
 
 
 def test_a_binding_inside_that_is_over_does_not_make_a_node_external():
@@ -213,6 +251,15 @@ def test_the_gateway_keeps_home_addresses_apart_from_the_outside():
         assert min(out, key=lambda policy: policy.precedence).action is PolicyAction.DISCARD
     to_node = first_match(held, Direction.OUTBOUND, (PEER, HOME))
     assert esp_of(to_node).mode is Mode.TUNNEL
+
+
+def test_what_sg_sends_to_a_home_address_itself_goes_outside_and_has_the_mtu_of_that_link():
+    databases = GatewayDatabases(COMPANY, GIVEN, "lan", "ext", IPv6Address("2001:db8:5::1"))
+    held = databases.at({"mn1": CARE_OF})
+    (rule,) = (e for e in held if isinstance(e, Rule) and e.source == host(SG))
+    (route,) = (e for e in held if isinstance(e, Route) and e.table == rule.table)
+    assert route.prefix == COMPANY.node_prefix
+    assert (route.device, route.mtu) == ("ext", None)
 
 
 def router() -> InternalRouter:
