@@ -206,7 +206,8 @@ def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
         "inet": [f"{n.external_home_address} via {company.home_agent}" for n in company.nodes],
     }
     if company.node_prefix is not None:
-        routes["sg"].append(f"{company.node_prefix} via {company.internal_router} {inside}")
+        # ESP to a node outside has its home address, too: this route's MTU is what ESP has to fit.
+        routes["sg"].append(f"{company.node_prefix} via {company.internal_router}")
         routes["inet"].append(f"{company.vpn_prefix} via {company.security_gateway}")
     for name in _lan_hosts(plan):
         routes[name] = [f"default via {plan.internal_router_lan} {inside}", on_lan.format(name)]
