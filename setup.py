@@ -39,6 +39,8 @@ setup(
             "pytest==9.2.0",
             "pytest-cov==7.1.0",
             "pytest-xdist==3.8.0",
+            "covertable==3.2.0",
+            "tomli-w==1.2.0",
             "hypothesis==6.170.15",
             "import-linter==2.16",
         ],

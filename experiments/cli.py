@@ -188,6 +188,9 @@ def lab(context: click.Context) -> None:
     metavar="S",
     help="End a run that takes longer, in wall-clock seconds.  [default: the scenario's]",
 )
+@click.option(
+    "--page/--no-page", default=True, show_default=True, help="Draw plots and write the report."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what the lab prints.")
 def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> None:
     """Run an experiment or a scenario file, measure it, write its report."""

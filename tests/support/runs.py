@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,22 +21,27 @@ from vm import places
 
 @dataclass(frozen=True)
 class Asked:
-    """`./lab run` with these arguments; `again` tells runs apart that are asked for alike."""
+    """`./lab run` with these arguments; `again` tells runs apart that are asked for alike.
+
+    `written` is the name and the text of a scenario file that is not there yet: the run is of it.
+    """
 
     arguments: tuple[str, ...]
     again: int = 0
+    written: tuple[str, str] | None = None
 
 
-def asked(*arguments: str, again: int = 0) -> Asked:
+def asked(*arguments: str, again: int = 0, written: tuple[str, str] | None = None) -> Asked:
     """Return a run to ask for."""
-    return Asked(arguments, again)
+    return Asked(arguments, again, written)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over."""
+    """A run that is over, and the command that repeats it."""
 
     folder: Path
+    command: str
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -84,9 +90,12 @@ class Runs:
         self._pool.shutdown(wait=True)
 
     def _make(self, one: Asked, results: Path) -> Run:
-        command = [sys.executable, "-m", "experiments.cli", "run", *one.arguments]
+        arguments = [*_written(one, results), *one.arguments]
         process = subprocess.Popen(
-            [*command, "--results", str(results)],
+            [
+                *(sys.executable, "-m", "experiments.cli", "run", *arguments),
+                *("--results", str(results)),
+            ],
             cwd=places.CHECKOUT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -99,7 +108,17 @@ class Runs:
             process.terminate()
         said, complained = process.communicate()
         self._under_way.discard(process)
+        command = shlex.join(["./lab", "run", *arguments])
         if not said.strip():
-            raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{complained}")
+            raise RuntimeError(f"{command}: {process.returncode}\n{complained}")
         # Where the verdict is "failed", the test that looks at it says why.
-        return Run(Path(said.strip().splitlines()[-1]))
+        return Run(Path(said.strip().splitlines()[-1]), command)
+
+
+def _written(one: Asked, results: Path) -> list[str]:
+    if one.written is None:
+        return []
+    name, text = one.written
+    path = results / name
+    path.write_text(text, encoding="utf-8")
+    return [str(path)]
