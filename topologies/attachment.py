@@ -19,6 +19,10 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 IFREQ_FLAGS = struct.Struct("=16sH22x")
 """A `struct ifreq` with an interface's flags, netdevice(7)."""
 
+REVALIDATED_S = 0.006
+"""Open vSwitch looks at its datapath's flows again after each change, but not within 5 ms of the
+time before (`udpif_revalidator`)."""
+
 Observer = Callable[[str, str, str], None]
 """Called with (event, node, network) at the moment of link_down and link_up."""
 
@@ -147,8 +151,8 @@ class Attachment:
             *("ovs-vsctl", "--if-exists", "del-port", before),
             *("--", "add-port", f"s-{network}", far, "--", *keep_qdiscs([far])),
         )
-        # What the datapath has learnt of the cable's former place would outlive the command.
-        _run("ovs-appctl", "revalidator/purge")
+        # What the datapath knows of the cable's former place outlives the command for so long.
+        time.sleep(REVALIDATED_S)
         _run("sh", "-e", "-c", self._shaping(far, network))
         in_host(self._net.get(node), self._shaping(interface, network))
 

@@ -8,6 +8,9 @@ from itertools import islice
 from experiments.measure.probes import Leg, Phase, Traffic
 from experiments.measure.timeline import EVENT_RESOLUTION_NS, Move, MoveKind, Timeline
 
+RECEIVER_NS = 1_000_000
+"""So late a program of a lab may run that has something to do (docs/plan-handovers.md)."""
+
 PHASE_BY_KIND = {
     MoveKind.LEAVING: Phase.LEAVING,
     MoveKind.HANDOVER: Phase.HANDOVER,
@@ -93,7 +96,8 @@ def assign_to_moves(
     """Give each leg that was under way in a window to that move (its index and its phase).
 
     `legs` are of one direction, in the order of sending. A lost one counts as under way from when
-    it was seen to leave, for as long as the last one before it that arrived. A window lasts until
+    it was seen to leave, for as long as the last one before it that arrived, and a millisecond for
+    the receiver, whose link may go before it has looked at what came. A window lasts until
     link down at least, and without an arrival until the node's next move; and in any case until the
     time that is given for its move.
     """
@@ -102,7 +106,7 @@ def assign_to_moves(
     for leg in legs:
         if leg.transit_ns is not None:
             transit_ns = leg.transit_ns
-        ends_ns = leg.arrived_ns or max(leg.sent_ns, leg.left_ns or 0) + transit_ns
+        ends_ns = leg.arrived_ns or max(leg.sent_ns, leg.left_ns or 0) + transit_ns + RECEIVER_NS
         for index in range(over, len(windows)):
             window = next((w for w in windows[index] if w.source == leg.source), None)
             if window is None:
