@@ -63,3 +63,20 @@ def test_what_a_busy_host_sends_late_into_a_link_that_is_gone_belongs_to_the_han
     traffic = Traffic({"mn2": [Probe(early), Probe(late)]})
     assign_to_moves([early, late], windows_of(traffic, timeline, PAIR), timeline)
     assert [early.move, late.move] == [None, 0]
+
+
+def test_what_came_right_before_the_link_went_and_was_not_taken_in_belongs_to_the_handover() -> (
+    None
+):
+    told = ((0, "link_up", "wifi1"), (600, "link_down", "wifi1"), (620, "link_up", "cell"))
+    timeline = read_timeline(
+        [Event(t * MS, "mn1", event, None, {"network": n}) for t, event, n in told],
+        frozenset({"wifi1", "cell"}),
+    )
+    arrived = Leg("mn2", "mn1", PROBE, 0, 500 * MS, left_ns=500 * MS, arrived_ns=535 * MS)
+    lost = Leg("mn2", "mn1", PROBE, 1, 562 * MS, left_ns=562 * MS)
+    not_taken_in = Leg("mn2", "mn1", PROBE, 2, 564_800_000, left_ns=564_800_000)
+    legs = [arrived, lost, not_taken_in]
+    traffic = Traffic({"mn2": [Probe(leg) for leg in legs]})
+    assign_to_moves(legs, windows_of(traffic, timeline, PAIR), timeline)
+    assert [leg.move for leg in legs] == [None, None, 0]
