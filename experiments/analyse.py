@@ -284,7 +284,7 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         checks.append(at_most("handover gap / lower bound, the worst", max(ratios), limit))
     soft = [result.lost for result in walk.moves if result.steps is not None]
     if soft and _overlaps_ms(walk.run):
-        enough = lossless and min(_overlaps_ms(walk.run)) >= ENOUGH_OVERLAP_MS
+        enough = at_full_speed and min(_overlaps_ms(walk.run)) >= ENOUGH_OVERLAP_MS
         checks.append(at_most("probes lost in soft handovers", sum(soft), 0 if enough else None))
     if walk.wrong_bindings is not None:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))
