@@ -46,8 +46,16 @@ def test_the_same_data_give_the_same_bytes(record: Record, tmp_path: Path) -> No
         (tmp_path / attempt).mkdir()
         figures.gaps(record).save(tmp_path / attempt)
         saved.append([path.read_bytes() for path in sorted((tmp_path / attempt).iterdir())])
-    assert len(saved[0]) == 2
+    assert len(saved[0]) == 3
     assert saved[0] == saved[1]
+
+
+def test_a_pdf_has_its_fonts_in_it_as_type_42(record: Record, tmp_path: Path) -> None:
+    figures.gaps(record).save(tmp_path)
+    pdf = (tmp_path / "gaps.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
 
 
 def test_paths_can_be_told_apart_from_paper() -> None:

@@ -57,10 +57,10 @@ def change(folder: Path, name: str, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_plots_are_drawn_as_png_and_svg(text: str, measured: Path) -> None:
+def test_plots_are_drawn_as_png_svg_and_pdf(text: str, measured: Path) -> None:
     names = {path.name for path in (measured / "plots").iterdir()}
     for stem in ("round-trip-time", "switch-to-direct", "moves", "gaps", "sequence-2"):
-        assert {f"{stem}.png", f"{stem}.svg"} <= names
+        assert {f"{stem}.png", f"{stem}.svg", f"{stem}.pdf"} <= names
 
 
 def test_the_page_needs_nothing_but_itself(text: str) -> None:
