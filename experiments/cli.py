@@ -1,4 +1,4 @@
-"""The command line: ./lab run, verify, sweep, test, shell, list, doctor, clean.
+"""The command line: ./lab run, verify, sweep, report, test, shell, list, doctor, clean.
 
 Each error is one line (what, where, what to do), no traceback: exit code 2 for bad input, 3 for
 missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Results go to standard
@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,37 @@ def sweep(
     click.echo(outcome.folder)
     if not outcome.good:
         sys.exit(1)
+
+
+@lab.command(
+    epilog="Of one folder, plots and report.html in it are drawn again. Two and more are overlaid "
+    "in a new folder: their curves, their values side by side, the parameters that differ. Nothing "
+    "is run or measured: summary.json and the tables are taken as they are (python -m "
+    "experiments.analyse DIR measures a run again from its captures)."
+)
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Put the overlay's folder under this one.  [default: results/]",
+)
+def report(folders: tuple[Path, ...], results: Path | None) -> None:
+    """Draw a run's report again, or several runs over one another."""
+    from experiments import runner
+    from experiments.report import overlay, page
+
+    records = overlay.load(folders)
+    if len(records) > 1:
+        folder = runner.create_folder(results or runner.RESULTS, "report", datetime.now())
+        overlay.write(folder, records)
+    elif results is not None:
+        raise LabError("--results: one run is drawn in its own folder; name two, or leave it out")
+    else:
+        folder = folders[0].resolve()
+        page.write(folder)
+    click.echo(f"report      {folder / page.PAGE}", err=True)
+    click.echo(folder)
 
 
 @lab.command()

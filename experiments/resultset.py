@@ -201,8 +201,11 @@ def load_object(path: Path) -> dict[str, Any]:
 def check_schema(value: Mapping[str, Any], path: Path) -> None:
     """Raise ResultError unless a file is of the schema that this program knows."""
     if value.get("schema") != SCHEMA:
+        versions = value.get("versions")
+        revision = versions.get("revision") if isinstance(versions, Mapping) else None
         raise ResultError(
-            f"{path}: schema {value.get('schema')!r}, but this program reads schema {SCHEMA}"
+            f"{path}: schema {value.get('schema')!r}, but this program reads schema {SCHEMA}; "
+            f"read it with the one that wrote it{f' ({revision})' if revision else ''}"
         )
 
 

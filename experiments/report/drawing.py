@@ -43,6 +43,19 @@ PHASE_COLOURS = {**PATH_COLOURS, "switch_to_direct": PATH_COLOURS["via_home_agen
 PHASE_HATCHES = {"via_gateway": "////", "switch_to_direct": "xxxx", "direct": "...."}
 LOST = "#a3000b"
 
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES: tuple[Any, ...] = (
+    "solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)),
+    (0, (10, 3)), (0, (1, 4)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2, 2, 2, 2, 2)),
+)  # fmt: skip
+LOOKS: tuple[Mapping[str, Any], ...] = tuple(
+    {"color": colour, "marker": marker, "linestyle": line}
+    for colour, marker, line in zip(
+        2 * tuple(reversed(PATH_COLOURS.values())), _MARKERS, _LINES, strict=True
+    )
+)
+"""Lines that black ink tells apart too: no marker and no dashes stand twice."""
+
 THEMED: Mapping[str, str] = {
     INK: "ink",
     MUTED: "muted",

@@ -120,14 +120,7 @@ def round_trip_time(record: Record) -> Picture:
     one_way = record.one_way is not None
     what = "One-way delay" if one_way else "Round-trip time"
     title = f"{what}, by the path that the packets took"
-    points = [
-        (probe.sent_s, took_ms, path)
-        for probe in record.probes
-        for took_ms, path in (
-            (probe.delay_ms, probe.path) if one_way else (probe.rtt_ms, probe.round_trip_path),
-        )
-        if took_ms is not None and path
-    ]
+    points = trips(record, one_way)
     if not points:
         came = "arrived" if one_way else "came back"
         why = f"Not drawn: no probe of this run {came} with its path known."
@@ -163,6 +156,18 @@ def round_trip_time(record: Record) -> Picture:
         f"{record.pair[0]}; hollow: {record.pair[1]}; bar: another host).{thinning}"
     )
     return Picture("round-trip-time", title, caption, _told_round_trips(record, points), figure)
+
+
+def trips(record: Record, one_way: bool) -> list[tuple[float, float, str]]:
+    """Return (sent, in s; round-trip time or delay, in ms; path) of every probe with one."""
+    return [
+        (probe.sent_s, took_ms, path)
+        for probe in record.probes
+        for took_ms, path in (
+            (probe.delay_ms, probe.path) if one_way else (probe.rtt_ms, probe.round_trip_path),
+        )
+        if took_ms is not None and path
+    ]
 
 
 def _what_was_timed(record: Record) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -40,7 +41,7 @@ STAGES = (
     Stage("router advertisement", "router_advertisement", PATH_COLOURS["via_gateway"], "////"),
     Stage("care-of address", "care_of_address", INK),
     Stage("return routability", "peer_update", PATH_COLOURS["via_home_agents"], "xxxx"),
-    Stage("binding update to the peer", "binding_at_peer", PATH_COLOURS["direct"]),
+    Stage("binding update to the peer", "binding_at_peer", PATH_COLOURS["direct"], r"\\\\"),
     Stage("first packet from the peer", "inbound_arrived", PATH_COLOURS["inside"], "...."),
 )
 """What has to be done, one after the other, before the first packet comes in by the direct path."""
@@ -246,15 +247,8 @@ def spread(moves: Sequence[Move]) -> Picture:
         ((PATH_COLOURS["direct"], "solid"), (PATH_COLOURS["via_gateway"], "dashed")),
         strict=True,
     ):
-        ordered = sorted(gaps)
-        share = [100 * (rank + 1) / len(ordered) for rank in range(len(ordered))]
-        shares.step(
-            [0, *ordered], [0, *share], where="post", color=colour, linestyle=dashes, label=label
-        )
-    shares.set_xlim(left=0)
-    shares.set_ylim(0, 104)
+        draw_share(shares, gaps, len(gaps), color=colour, linestyle=dashes, label=label)
     shares.set_xlabel("gap (ms)")
-    shares.set_ylabel("handovers at or below (%)")
     shares.legend(loc="lower right")
     every = [gap for gaps in ways.values() for gap in gaps]
     caption = (
@@ -269,6 +263,15 @@ def spread(moves: Sequence[Move]) -> Picture:
         for (origin, target), gaps in sorted(ways.items())
     )
     return Picture(name, title, caption, f"{words}.", figure)
+
+
+def draw_share(axes: Axes, gaps: Sequence[float], of: int, **look: Any) -> None:
+    """Draw how many of so many handovers had a gap at or below each value."""
+    share = [100 * rank / of for rank in range(len(gaps) + 1)]
+    axes.step([0, *sorted(gaps)], share, where="post", **look)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 104)
+    axes.set_ylabel("handovers at or below (%)")
 
 
 def _bar(

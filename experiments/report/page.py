@@ -6,7 +6,7 @@ python -m experiments.report.page results/2026-11-23-120000-walk
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,13 +43,23 @@ def write(folder: Path) -> Path:
     record = load(folder)
     charts = sequence.pictures(record)
     pictures = figures.pictures(record)
+    return publish(
+        folder, (*pictures, *charts), lambda plots: render(record, plots, pictures, charts)
+    )
+
+
+def publish(folder: Path, pictures: Iterable[Picture], rendered: Callable[[Path], str]) -> Path:
+    """Write the pictures, then the page made from their folder; return the page's path.
+
+    Raises ResultError if one of them cannot be written.
+    """
     plots = folder / PLOTS
     page = folder / PAGE
     try:
         plots.mkdir(exist_ok=True)
-        for picture in (*pictures, *charts):
+        for picture in pictures:
             picture.save(plots)
-        page.write_text(render(record, plots, pictures, charts), encoding="utf-8")
+        page.write_text(rendered(plots), encoding="utf-8")
     except OSError as error:
         raise ResultError(
             f"{error.filename or page}: cannot be written ({error.strerror})"
@@ -57,10 +67,8 @@ def write(folder: Path) -> Path:
     return page
 
 
-def render(
-    record: Record, plots: Path, pictures: Sequence[Picture], charts: Sequence[Picture]
-) -> str:
-    """Return the page as HTML."""
+def templates() -> Environment:
+    """Return what fills in the pages' templates."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -70,25 +78,36 @@ def render(
     )
     environment.filters["ms"] = milliseconds
     environment.filters["told"] = story.told
-    return environment.get_template("report.html.j2").render(
-        record=record,
-        title=_title(record),
-        headline=story.headline(record),
-        attacks=story.attacks(record),
-        failures=story.failures(record),
-        tiles=tiles(record),
-        sentences=story.sentences(record),
-        pictures=[shown(picture, plots) for picture in pictures],
-        charts=[shown(chart, plots) for chart in charts],
-        main_chart=main_chart(record, charts),
-        switch=switch_of(record),
-        changes=changes(record),
-        association_columns=ASSOCIATION_COLUMNS,
-        policy_columns=POLICY_COLUMNS,
-        command=reproduction.command(record),
-        revision=reproduction.revision(record),
-        scenario=reproduction.scenario_toml(record),
-        phase_names=PATH_NAMES,
+    return environment
+
+
+def render(
+    record: Record, plots: Path, pictures: Sequence[Picture], charts: Sequence[Picture]
+) -> str:
+    """Return the page as HTML."""
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            title=_title(record),
+            headline=story.headline(record),
+            attacks=story.attacks(record),
+            failures=story.failures(record),
+            tiles=tiles(record),
+            sentences=story.sentences(record),
+            pictures=[shown(picture, plots) for picture in pictures],
+            charts=[shown(chart, plots) for chart in charts],
+            main_chart=main_chart(record, charts),
+            switch=switch_of(record),
+            changes=changes(record),
+            association_columns=ASSOCIATION_COLUMNS,
+            policy_columns=POLICY_COLUMNS,
+            command=reproduction.command(record),
+            revision=reproduction.revision(record),
+            scenario=reproduction.scenario_toml(record),
+            phase_names=PATH_NAMES,
+        )
     )
 
 

@@ -274,6 +274,27 @@ class Record:
         return next((found for found in self.phases if found.name == phase), None)
 
 
+def load_whole(folder: Path) -> Record:
+    """Read a result folder of which nothing may be missing. Raises ResultError in one line."""
+    results = ResultSet(folder)
+    if not folder.is_dir():
+        raise ResultError(f"{folder}: no such folder of results")
+    if not results.run_path.exists():
+        raise ResultError(
+            f"{folder}: no result of a run, there is no run.json in it; name a folder that "
+            "./lab run left"
+        )
+    again = f"python -m experiments.analyse {folder}"
+    results.load_run()
+    if not results.summary_path.exists():
+        raise ResultError(f"{folder}: not measured, there is no summary.json; to do so: {again}")
+    results.load_summary()
+    record = load(folder)
+    if record.gaps:
+        raise ResultError(f"{folder}: {record.gaps[0]}; measured again by: {again}")
+    return record
+
+
 def load(folder: Path) -> Record:
     """Read a result folder; whatever cannot be read is empty and stands in `gaps`."""
     results = ResultSet(folder)

@@ -8,15 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import stats
 
-from experiments.report.drawing import (
-    INK,
-    PATH_COLOURS,
-    PATH_MARKERS,
-    PATHS,
-    Picture,
-    blank,
-    style,
-)
+from experiments.report.drawing import INK, LOOKS, Picture, blank, style
 from experiments.scenario import ScenarioError
 from experiments.sweep.plan import Plot, Sweep
 
@@ -24,7 +16,6 @@ CONFIDENCE = 0.95
 _MOST_PLACES = 12
 """Of more different values of a parameter, equally many each are taken together."""
 _SIZE_IN = (6.4, 4.0)
-_LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
 def draw(sweep: Sweep, table: pd.DataFrame, plot: Plot) -> Picture:
@@ -51,15 +42,13 @@ def draw(sweep: Sweep, table: pd.DataFrame, plot: Plot) -> Picture:
     with style():
         figure = blank(*_SIZE_IN, layout="constrained")
         axes = figure.subplots()
-        looks = cycle(zip(PATHS, _LINES, strict=True))
         groups = [("", shown)] if plot.by is None else list(shown.groupby(plot.by, sort=True))
-        for (label, group), (path, line) in zip(groups, looks, strict=False):
+        for (label, group), look in zip(groups, cycle(LOOKS), strict=False):
             means = pd.DataFrame(_means(group, plot))
             axes.errorbar(
                 means["at"], means["mean"], yerr=means["half"].fillna(0.0),
                 label=f"{plot.by} = {label}" if plot.by else None,
-                color=PATH_COLOURS[path], marker=PATH_MARKERS[path], linestyle=line,
-                markersize=5, linewidth=1.4, capsize=3, ecolor=INK, elinewidth=0.9,
+                markersize=5, linewidth=1.4, capsize=3, ecolor=INK, elinewidth=0.9, **look,
             )  # fmt: skip
         _scale(axes, shown[plot.over])
         axes.set_xlabel(plot.over)

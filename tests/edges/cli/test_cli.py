@@ -36,7 +36,7 @@ def scenario(tmp_path: Path) -> Path:
 BAD = [
     (
         ["bogus"],
-        "there are: run, verify, sweep, shell, test, list, doctor, clean",
+        "there are: run, verify, sweep, report, shell, test, list, doctor, clean",
     ),
     (["run"], "Missing argument 'NAME|SCENARIO.toml'"),
     (
