@@ -14,6 +14,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from agents.netlink import attributes, messages
 from mobivpn.errors import CallerError
 from mobivpn.ipsec.sa import Spi
 from mobivpn.mip6.binding_errors import RefusedOption
@@ -24,12 +25,10 @@ NETLINK_XFRM = 6
 XFRMNLGRP_AEVENTS, XFRMNLGRP_REPORT = 5, 6
 XFRM_MSG_NEWAE, XFRM_MSG_REPORT = 0x1E, 0x20
 XFRMA_COADDR = 14
-HEADER = struct.Struct("=IHHII")
 REPORT = struct.Struct("=B3x16s16s24x")
 """Protocol, then the selector: destination, source, and what is of no interest here."""
 AEVENT = struct.Struct("!16xI28x")
 """Which association: behind its destination, the SPI."""
-ATTRIBUTE = struct.Struct("=HH")
 
 AEVENT_SYSCTLS = {"xfrm_aevent_etime": 1, "xfrm_aevent_rseqth": 0}
 """Tell of an association with its first packet, and every 100 ms while there are more: an interval
@@ -38,34 +37,20 @@ in tenths of a second, and no number of packets between."""
 
 def refused_options(data: bytes) -> Iterator[RefusedOption]:
     """Yield the refused options that a netlink datagram tells of."""
-    for body in _bodies(data, XFRM_MSG_REPORT, REPORT.size):
-        protocol, destination, source = REPORT.unpack_from(body)
-        attributes = dict(_attributes(body[REPORT.size :]))
-        if protocol == socket.IPPROTO_DSTOPTS and XFRMA_COADDR in attributes:
-            care_of_address = IPv6Address(attributes[XFRMA_COADDR])
-            yield RefusedOption(IPv6Address(source), care_of_address, IPv6Address(destination))
+    for kind, body in messages(data):
+        if kind == XFRM_MSG_REPORT and len(body) >= REPORT.size:
+            protocol, destination, source = REPORT.unpack_from(body)
+            told = attributes(body[REPORT.size :])
+            if protocol == socket.IPPROTO_DSTOPTS and XFRMA_COADDR in told:
+                care_of_address = IPv6Address(told[XFRMA_COADDR])
+                yield RefusedOption(IPv6Address(source), care_of_address, IPv6Address(destination))
 
 
 def used_associations(data: bytes) -> Iterator[Spi]:
     """Yield the SPIs of the associations that a netlink datagram tells to have been used."""
-    for body in _bodies(data, XFRM_MSG_NEWAE, AEVENT.size):
-        yield Spi(AEVENT.unpack_from(body)[0])
-
-
-def _bodies(data: bytes, wanted: int, size: int) -> Iterator[bytes]:
-    """Yield what is behind the headers of the messages of one kind, of `size` bytes at least."""
-    while len(data) >= HEADER.size:
-        length, kind, _, _, _ = HEADER.unpack_from(data)
-        if kind == wanted and HEADER.size + size <= length <= len(data):
-            yield data[HEADER.size : length]
-        data = data[max(length + 3, HEADER.size) & ~3 :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= ATTRIBUTE.size:
-        length, kind = ATTRIBUTE.unpack_from(data)
-        yield kind, data[ATTRIBUTE.size : length]
-        data = data[max(length + 3, ATTRIBUTE.size) & ~3 :]
+    for kind, body in messages(data):
+        if kind == XFRM_MSG_NEWAE and len(body) >= AEVENT.size:
+            yield Spi(AEVENT.unpack_from(body)[0])
 
 
 class KernelReports(Generic[T]):

@@ -1,8 +1,4 @@
-"""Links of this host and the fate of their addresses, from rtnetlink (RFC 3549): no polling.
-
-The kernel's message is decoded here, in a few lines, because importing a netlink library takes
-longer than everything else that an agent does at its start.
-"""
+"""Links of this host and the fate of their addresses, from rtnetlink (RFC 3549): no polling."""
 
 import socket
 import struct
@@ -10,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address
+
+from agents.netlink import HEADER, attributes, messages
 
 RTMGRP_LINK, RTMGRP_IPV6_IFADDR = 0x1, 0x100
 NLMSG_DONE = 3
@@ -20,10 +18,8 @@ IFLA_ADDRESS, IFLA_IFNAME = 1, 3
 IFA_ADDRESS, IFA_FLAGS = 1, 8
 IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x4, 0x8, 0x40
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
-HEADER = struct.Struct("=IHHII")
 LINK = struct.Struct("=BxHiII")
 ADDRESS = struct.Struct("=BBBBi")
-ATTRIBUTE = struct.Struct("=HH")
 FLAGS = struct.Struct("=I")
 
 
@@ -96,24 +92,22 @@ class DumpDone:
 
 def decode(data: bytes) -> Iterator[LinkTold | AddressTold | DumpDone]:
     """Yield what a netlink datagram tells of links and IPv6 addresses."""
-    while len(data) >= HEADER.size:
-        length, kind, _, _, _ = HEADER.unpack_from(data)
+    for kind, body in messages(data):
         if kind == NLMSG_DONE:
             yield DumpDone()
         elif kind in (RTM_NEWLINK, RTM_DELLINK):
-            _, _, index, flags, _ = LINK.unpack_from(data, HEADER.size)
-            attributes = dict(_attributes(data[HEADER.size + LINK.size : length]))
-            name = attributes.get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
+            _, _, index, flags, _ = LINK.unpack_from(body)
+            told = attributes(body[LINK.size :])
+            name = told.get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
             usable = kind == RTM_NEWLINK and bool(flags & IFF_UP and flags & IFF_LOWER_UP)
-            yield LinkTold(index, name, attributes.get(IFLA_ADDRESS, b""), usable)
+            yield LinkTold(index, name, told.get(IFLA_ADDRESS, b""), usable)
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
-            _, _, _, _, index = ADDRESS.unpack_from(data, HEADER.size)
-            attributes = dict(_attributes(data[HEADER.size + ADDRESS.size : length]))
-            address = IPv6Address(attributes[IFA_ADDRESS])
-            (flags,) = FLAGS.unpack(attributes[IFA_FLAGS])
+            _, _, _, _, index = ADDRESS.unpack_from(body)
+            told = attributes(body[ADDRESS.size :])
+            address = IPv6Address(told[IFA_ADDRESS])
+            (flags,) = FLAGS.unpack(told[IFA_FLAGS])
             state = _state(flags) if kind == RTM_NEWADDR else AddressState.GONE
             yield AddressTold(index, address, state)
-        data = data[(length + 3) & ~3 :]
 
 
 def _state(flags: int) -> AddressState:
@@ -122,13 +116,6 @@ def _state(flags: int) -> AddressState:
     if flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC:
         return AddressState.TENTATIVE
     return AddressState.USABLE
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= ATTRIBUTE.size:
-        length, kind = ATTRIBUTE.unpack_from(data)
-        yield kind, data[ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
 
 
 class LinkTable:

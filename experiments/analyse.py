@@ -283,8 +283,9 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         limit = HANDOVER_RATIO_LIMIT if at_full_speed and fine else None
         checks.append(at_most("handover gap / lower bound, the worst", max(ratios), limit))
     soft = [result.lost for result in walk.moves if result.steps is not None]
-    if soft and _overlaps_ms(walk.run):
-        enough = at_full_speed and min(_overlaps_ms(walk.run)) >= ENOUGH_OVERLAP_MS
+    overlaps_ms = _overlaps_ms(walk.run)
+    if soft and overlaps_ms:
+        enough = at_full_speed and min(overlaps_ms) >= ENOUGH_OVERLAP_MS
         checks.append(at_most("probes lost in soft handovers", sum(soft), 0 if enough else None))
     if walk.wrong_bindings is not None:
         checks.append(at_most("bindings wrong at the end", len(walk.wrong_bindings), 0))

@@ -344,7 +344,7 @@ def report(folders: tuple[Path, ...], results: Path | None) -> None:
         raise LabError("--results: one run is drawn in its own folder; name two, or leave it out")
     else:
         folder = folders[0].resolve()
-        page.write(folder)
+        page.draw(records[0])
     click.echo(f"report      {folder / page.PAGE}", err=True)
     click.echo(folder)
 

@@ -196,11 +196,9 @@ def round_trip_times(records: Sequence[Record]) -> Picture:
     for number, (label, own) in enumerate(zip(labels(records), points, strict=True)):
         line = binned([(at, took) for at, took, _ in own], width_s)
         step = max(1, len(line) // _MARKS)
-        # Lines of equal runs lie on one another: the lower ones are wider, their marks apart.
         axes.plot(
-            [at for at, _ in line], [took for _, took in line], label=label, markersize=5,
-            linewidth=1.2 + 2.4 * (1 - (number + 1) / len(records)),
-            markevery=(step * number // len(records), step), **LOOKS[number],
+            [at for at, _ in line], [took for _, took in line], label=label,
+            markevery=(step * number // len(records), step), **_look(number, len(records)),
         )  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
@@ -222,6 +220,11 @@ def round_trip_times(records: Sequence[Record]) -> Picture:
         for label, own in zip(labels(records), points, strict=True)
     )
     return Picture(name, title, caption, f"{title}. {told}.", figure)
+
+
+def _look(number: int, of: int) -> dict[str, Any]:
+    """Return how a run is drawn: lines of equal runs lie on one another, the lower ones wider."""
+    return {**LOOKS[number], "markersize": 5, "linewidth": 1.2 + 2.4 * (1 - (number + 1) / of)}
 
 
 def binned(points: Sequence[tuple[float, float]], width_s: float) -> list[tuple[float, float]]:
@@ -254,9 +257,8 @@ def gaps(records: Sequence[Record]) -> Picture:
         told.append(f"{label}: {count} handovers, median {middle}")
         if own:
             draw_share(
-                axes, own, count, label=f"{label}, {count} handovers", markersize=5,
-                linewidth=1.2 + 2.4 * (1 - (number + 1) / len(records)),
-                markevery=max(1, len(own) // _MARKS), **LOOKS[number],
+                axes, own, count, label=f"{label}, {count} handovers",
+                markevery=max(1, len(own) // _MARKS), **_look(number, len(records)),
             )  # fmt: skip
     axes.set_xlabel("gap (ms), the worse direction")
     figure.legend(loc="outside upper left", handlelength=5)

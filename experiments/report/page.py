@@ -40,11 +40,15 @@ def write(folder: Path) -> Path:
 
     What is missing in the folder is said on the page. Raises ResultError if nothing can be written.
     """
-    record = load(folder)
+    return draw(load(folder))
+
+
+def draw(record: Record) -> Path:
+    """Draw into the folder that a record was read from; as `write`."""
     charts = sequence.pictures(record)
     pictures = figures.pictures(record)
     return publish(
-        folder, (*pictures, *charts), lambda plots: render(record, plots, pictures, charts)
+        record.folder, (*pictures, *charts), lambda plots: render(record, plots, pictures, charts)
     )
 
 

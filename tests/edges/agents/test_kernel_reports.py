@@ -11,6 +11,7 @@ from agents.kernel_reports import (
     AEVENT_SYSCTLS,
     XFRM_MSG_NEWAE,
     XFRM_MSG_REPORT,
+    XFRMA_COADDR,
     hear_of_used_associations,
     refused_options,
     used_associations,
@@ -18,12 +19,9 @@ from agents.kernel_reports import (
 from mobivpn.errors import CallerError
 from mobivpn.ipsec.sa import Spi
 from mobivpn.mip6.binding_errors import RefusedOption
+from tests.support.netlink import attributes, message
 
 HOME, SG, CARE_OF = (IPv6Address(f"2001:db8:{end}") for end in ("ee::d1", "5::5", "1::d1"))
-
-
-def message(kind: int, body: bytes) -> bytes:
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
 
 
 def used(spi: int) -> bytes:
@@ -33,8 +31,8 @@ def used(spi: int) -> bytes:
 
 def refused(protocol: int) -> bytes:
     selector = SG.packed + HOME.packed + bytes(24)
-    attribute = struct.pack("=HH", 20, 14) + CARE_OF.packed
-    return message(XFRM_MSG_REPORT, struct.pack("=B3x", protocol) + selector + attribute)
+    told = attributes((XFRMA_COADDR, CARE_OF.packed))
+    return message(XFRM_MSG_REPORT, struct.pack("=B3x", protocol) + selector + told)
 
 
 def test_each_kind_of_report_is_taken_from_among_others():

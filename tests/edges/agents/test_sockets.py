@@ -35,21 +35,10 @@ from mobivpn.errors import CallerError
 from mobivpn.host.advertisements import mint_advertisements
 from mobivpn.signalling.exchange import SendSignal
 from tests.support.company import COMPANY, DifferentBytes, associations
+from tests.support.netlink import attributes, message
 
 MAC = bytes.fromhex("0200000000d1")
 LINK_LOCAL, CARE_OF = IPv6Address("fe80::d1"), IPv6Address("2001:db8:1::d1")
-
-
-def message(kind: int, body: bytes) -> bytes:
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
-
-
-def attributes(*numbered: tuple[int, bytes]) -> bytes:
-    data = b""
-    for number, value in numbered:
-        data += struct.pack("=HH", 4 + len(value), number) + value
-        data += bytes(-len(data) % 4)
-    return data
 
 
 def link_message(kind: int, name: str, flags: int, index: int = 7) -> bytes:

@@ -16,7 +16,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     written: list[Path] = []
     monkeypatch.setattr(lease, "sweep", list)
     monkeypatch.setattr(overlay, "load", list)
-    monkeypatch.setattr(page, "write", written.append)
+    monkeypatch.setattr(page, "draw", written.append)
     monkeypatch.setattr(overlay, "write", lambda folder, records: written.append(folder))
     return written
 

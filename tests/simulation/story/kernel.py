@@ -153,6 +153,7 @@ class Kernel:
         if isinstance(entry, NextHop):
             return entry.device in self.carriers
         if isinstance(entry, Route) and entry.next_hop is not None:
+            # Asked amid changes, before they are indexed.
             return any(
                 next_hop.number == entry.next_hop
                 for next_hop in self._entries.values()
