@@ -16,7 +16,6 @@ _MOUNTS = (
     ("devpts", "/dev/pts", "devpts", "X-mount.mkdir"),
     ("shm", "/dev/shm", "tmpfs", "X-mount.mkdir"),
     ("run", "/run", "tmpfs", "mode=755"),
-    ("cgroup", "/sys/fs/cgroup", "cgroup2", "defaults"),
 )
 
 # The same for every run, whoever starts it: no variable of the user's reaches a job.

@@ -23,9 +23,9 @@ _DEBIAN_SOURCE = Path("/usr/src/linux-source-6.12.tar.xz")
 _SOURCE_VARIABLE = "MOBIVPN_KERNEL_SOURCE"
 
 # Raise by one when the recipe below changes the kernel that comes out.
-_RECIPE = 1
+_RECIPE = 2
 # How many files are compiled: for the progress shown, nothing depends on it.
-_OBJECTS = 781
+_OBJECTS = 756
 _SPACE_MIB = 1300
 
 # What no user-mode kernel is built of, most of the archive. Kconfig files stay: they are read.
@@ -144,7 +144,8 @@ def _compile(tree: Path, held: lease.Lease, progress: Progress) -> None:
 
     # One more than there are processors: somebody is always waiting for the disk.
     jobs = f"-j{len(os.sched_getaffinity(0)) + 1}"
-    _do(["make", "ARCH=um", jobs, "linux"], tree, held, what="compile", each_line=count)
+    # -O1 compiles a sixth faster than -O2 or -Os, and the lab is no slower for it.
+    _do(["make", "ARCH=um", "KCFLAGS=-O1", jobs, "linux"], tree, held, what="compile", each_line=count)
 
 
 def _do(
