@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -246,6 +247,9 @@ class Testbed:
         return self.scenario.inside_auth is InsideAuthentication.AH
 
     def _start_agents(self) -> None:
+        # Once, before there are seven of them.
+        for role in {*ROLES.values()}:
+            import_module(f"agents.{role}")
         given = mint_associations(self.plan.company, EspAlgorithm.AES256GCM16, os.urandom)
         advertisements = (
             mint_advertisements(link_local(INSIDE_LINK), os.urandom)
@@ -428,6 +432,9 @@ class _Root:
     """The root namespace as a host."""
 
     name = "root"
+
+    def enter(self) -> None:
+        """Stay."""
 
     def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(*arguments, **options)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mininet.net import Mininet
-from mininet.node import Node, OVSSwitch, RemoteController
+from mininet.node import Node
 from mininet.topo import Topo
 
 from mobivpn.host.plan import Company
@@ -20,6 +20,7 @@ from topologies.links import (
     profiles,
     shaping_script,
 )
+from topologies.nodes import LabController, LabHost, LabNetwork, LabSwitch
 
 # Set in each host before it has any interface: nothing random, nothing before the agents say so.
 HOST_SYSCTLS = {
@@ -32,7 +33,6 @@ HOST_SYSCTLS = {
     "conf/default/accept_redirects": 0,
     "conf/default/router_solicitations": 0,
     "conf/default/use_tempaddr": 0,
-    "neigh/default/proxy_delay": 0,
 }
 # Whoever is told to look for duplicates on a mobile node's link looks at once. The node's own
 # addresses there are optimistic (RFC 4429), its care-of addresses what its agent says of them.
@@ -43,7 +43,6 @@ MOBILE_NODE_SYSCTLS = {
     "conf/default/optimistic_dad": 1,
     "conf/default/use_optimistic": 1,
 }
-MOBILE_NODES = frozenset(node.name for node in PLAN.company.nodes)
 ROUTERS = frozenset({"r22", "sg", "inet", "ha", "wifi1", "wifi2", "cell", EVE})
 DESKTOPS = tuple(name for name, _ in PLAN.desktops)
 GATEWAY_SWITCH = "s-sg"
@@ -53,48 +52,24 @@ SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell", "s-eve")
 CONTROLLER_PORT = 6653
 
 
-class LabNode(Node):
-    """A host or router whose kernel is quiet: no solicitations, no random delays.
-
-    Nor duplicate address detection, but for what a mobile node puts on its links.
-    """
-
-    def __init__(self, name: str, **parameters: object) -> None:
-        super().__init__(name, **parameters)
-        sysctls = HOST_SYSCTLS | ({"conf/all/forwarding": 1} if name in ROUTERS else {})
-        sysctls |= MOBILE_NODE_SYSCTLS if name in MOBILE_NODES else {}
-        self.cmd("; ".join(f"echo {v} > /proc/sys/net/ipv6/{k}" for k, v in sysctls.items()))
-
-    def config(self, **_: object) -> dict[str, object]:
-        """Leave addresses to `configure`: Mininet would call ifconfig once for each."""
-        return {}
-
-
-class LabSwitch(OVSSwitch):
-    """An OpenFlow 1.3 switch; only the gateway's own has a controller."""
-
-    def start(self, controllers: list[RemoteController]) -> None:
-        """Start as a learning switch, or under the Ryu application."""
-        super().start(controllers if self.name == GATEWAY_SWITCH else [])
-
-
 class CompanyTopo(Topo):
     """Company network [12], gateway [20], internet [30] with its access networks [32]."""
 
     def build(self, plan: Plan = PLAN) -> None:
         """Name all nodes and links."""
         for name in (*_lan_hosts(plan), "r22", "sg", "inet", "ha", EVE):
-            self.addHost(name)
+            self._host(name)
         for network in plan.access:
-            self.addHost(network.name)
+            self._host(network.name)
         for node in plan.company.nodes:
-            self.addHost(node.name)
+            self._host(node.name, MOBILE_NODE_SYSCTLS)
         for number, name in enumerate(SWITCHES, 1):
             self.addSwitch(
                 name,
                 dpid=f"{number:016x}",
                 failMode="secure" if name == GATEWAY_SWITCH else "standalone",
                 protocols="OpenFlow13",
+                controlled=name == GATEWAY_SWITCH,
             )
         for name in _lan_hosts(plan):
             self._link(name, f"{name}-eth0", "s-lan", f"s-lan-{name}")
@@ -112,6 +87,11 @@ class CompanyTopo(Topo):
             self._link(name, f"{name}-lan", f"s-{name}", f"s-{name}-ar")
         for node in plan.company.nodes:
             self._link(node.name, f"{node.name}-eth0", "s-lan", far_end(node.name))
+
+    def _host(self, name: str, sysctls: Mapping[str, int] | None = None) -> None:
+        """Name a host or router whose kernel is quiet: no solicitations, no random delays."""
+        forwarding = {"conf/all/forwarding": 1} if name in ROUTERS else {}
+        self.addHost(name, sysctls=HOST_SYSCTLS | forwarding | dict(sysctls or {}))
 
     def _link(self, one: str, interface: str, other: str, far: str) -> None:
         self.addLink(one, other, intfName1=interface, intfName2=far)
@@ -145,11 +125,11 @@ def build(plan: Plan = PLAN) -> Mininet:
     """Return the network, built and not started; the caller stops it, whatever happens."""
     # Switch ports belong to the root namespace, which has no business on any of these links.
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
-    return Mininet(
-        topo=CompanyTopo(plan=plan),
-        host=LabNode,
+    return LabNetwork(
+        CompanyTopo(plan=plan),
+        host=LabHost,
         switch=LabSwitch,
-        controller=lambda name: RemoteController(name, ip="127.0.0.1", port=CONTROLLER_PORT),
+        controller=lambda name: LabController(name, ip="127.0.0.1", port=CONTROLLER_PORT),
         build=True,
     )
 

@@ -145,7 +145,13 @@ def _compile(tree: Path, held: lease.Lease, progress: Progress) -> None:
     # One more than there are processors: somebody is always waiting for the disk.
     jobs = f"-j{len(os.sched_getaffinity(0)) + 1}"
     # -O1 compiles a sixth faster than -O2 or -Os, and the lab is no slower for it.
-    _do(["make", "ARCH=um", "KCFLAGS=-O1", jobs, "linux"], tree, held, what="compile", each_line=count)
+    _do(
+        ["make", "ARCH=um", "KCFLAGS=-O1", jobs, "linux"],
+        tree,
+        held,
+        what="compile",
+        each_line=count,
+    )
 
 
 def _do(

@@ -12,9 +12,9 @@ RUNS = 8
 COARSE = Path(__file__).with_name("coarse.toml")
 """Probes are fewer, where none is timed."""
 RETURN_ROUTABILITY = asked("handover", "--runs", str(RUNS))
-STATIC = asked("handover", "--runs", str(RUNS), "--binding-auth", "static")
-SOFT = asked(str(COARSE), "--runs", str(RUNS), "--handover", "soft")
-LOSSY = asked(str(COARSE), "--runs", str(RUNS), "--signalling-loss", "10")
+STATIC = asked("handover", "--runs", str(RUNS), "--binding-auth", "static", "--no-page")
+SOFT = asked(str(COARSE), "--runs", str(RUNS), "--handover", "soft", "--no-page")
+LOSSY = asked(str(COARSE), "--runs", str(RUNS), "--signalling-loss", "10", "--no-page")
 ROUND_TRIP_TOLERANCE_MS = 1.0
 """A probe is due every half a millisecond in each direction."""
 

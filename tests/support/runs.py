@@ -21,19 +21,18 @@ from vm import places
 
 @dataclass(frozen=True)
 class Asked:
-    """`./lab run` with these arguments; `again` tells runs apart that are asked for alike.
+    """`./lab run` with these arguments.
 
     `written` is the name and the text of a scenario file that is not there yet: the run is of it.
     """
 
     arguments: tuple[str, ...]
-    again: int = 0
     written: tuple[str, str] | None = None
 
 
-def asked(*arguments: str, again: int = 0, written: tuple[str, str] | None = None) -> Asked:
+def asked(*arguments: str, written: tuple[str, str] | None = None) -> Asked:
     """Return a run to ask for."""
-    return Asked(arguments, again, written)
+    return Asked(arguments, written)
 
 
 @dataclass(frozen=True)
