@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from mininet.net import Mininet
 
 from topologies.links import IDEAL, LAN, LinkProfile, profiles, shaping_script
+from topologies.nodes import ON_A_WIRE
 from topologies.topo import far_end, fixed_mac, in_host, keep_qdiscs
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
@@ -167,8 +168,7 @@ class Attachment:
         """
         host = self._net.get(node)
         in_host(host, f"ip link set {self.interface(node)} netns 1\n")
-        if self._cable[node]:
-            self._gone.append(self.far_end(node))
+        self._gone.append(self.far_end(node))
         self._make(node)
 
     def _make(self, node: str) -> None:
@@ -177,7 +177,8 @@ class Attachment:
         self._made[node] += 1
         self._cable[node] = self._made[node]
         interface, far = self.interface(node), self.far_end(node)
-        _run("ip", "link", "add", far, "type", "veth", "peer", "name", interface)
+        one, other = (f"name {name} {ON_A_WIRE}".split() for name in (far, interface))
+        _run("ip", "link", "add", *one, "type", "veth", "peer", *other)
         _run("ip", "link", "set", interface, "address", fixed_mac(f"{node}-eth0"))
         _run("ip", "link", "set", interface, "netns", str(host.pid))
         _run("ip", "link", "set", far, "up")

@@ -23,6 +23,9 @@ from mininet.topo import Topo
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x20000, 0x40000000, 0x4000, 0x40000
 """From <linux/sched.h> and <linux/mount.h>."""
 SYSCTLS = Path("/proc/sys/net/ipv6")
+ON_A_WIRE = "gso_max_segs 1"
+"""What `ip link` is told of each end of a cable: no frame is on a wire before a network card would
+have cut it into segments (GSO)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -180,8 +183,7 @@ class LabNetwork(Mininet):
 
     def _want(self, *ends: tuple[Node, str, str]) -> None:
         one, other = (
-            # On a wire there are no segments that a network card has still to cut (GSO).
-            f"name {name} address {address} gso_max_segs 1 netns {node.pid}"
+            f"name {name} address {address} {ON_A_WIRE} netns {node.pid}"
             for node, name, address in ends
         )
         self._lines.append(f"link add {one} type veth peer {other}")

@@ -34,7 +34,7 @@ def run(job: Job, console: boot.Console, *, held: lease.Lease, stop: int | None 
     """Run the job in namespaces of the present kernel; return its exit code."""
     (held.folder / "job").write_text(script(job), encoding="utf-8")
     _load_modules()
-    spaces = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
+    spaces = ("--mount", "--net", "--pid", "--uts", "--fork", "--kill-child")
     folders = map(str, (held.folder, *job.writable))
     command = ["unshare", *spaces, "--mount-proc", "/bin/sh", str(FIRST_PROCESS), *folders]
     return boot.supervise(
