@@ -1,6 +1,7 @@
 """The VCM's MN context database on disk (SQLite): secrets are in it, so only its owner reads it.
 
-Of nodes that make their own key pairs (`keys = "blind"`), it has the public keys only.
+Of nodes that make their own key pairs (`keys = "blind"`), it has the public keys only. Where the
+addresses are public, the internal home address is NULL.
 """
 
 import json
@@ -17,13 +18,13 @@ from mobivpn.vcm.context import ManagedPair, MobileNodeContext
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS context (
-    internal_home_address TEXT PRIMARY KEY,
-    external_home_address TEXT NOT NULL,
+    external_home_address TEXT PRIMARY KEY,
+    internal_home_address TEXT,
     departure INTEGER NOT NULL,
     correspondents TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS managed_sa (
-    internal_home_address TEXT NOT NULL REFERENCES context ON DELETE CASCADE,
+    external_home_address TEXT NOT NULL REFERENCES context ON DELETE CASCADE,
     pair INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     peer TEXT NOT NULL,
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS managed_sa (
     secret BLOB,
     own_public_key BLOB,
     peer_public_key BLOB,
-    PRIMARY KEY (internal_home_address, pair, generation, direction)
+    PRIMARY KEY (external_home_address, pair, generation, direction)
 );
 """
 
@@ -67,14 +68,14 @@ class ContextStore:
 
     def store(self, context: MobileNodeContext) -> None:
         """Write a context in place of an earlier one."""
-        node = str(context.internal_home_address)
+        node, internal = str(context.external_home_address), context.internal_home_address
         with self._change() as database:
-            database.execute("DELETE FROM context WHERE internal_home_address = ?", (node,))
+            database.execute("DELETE FROM context WHERE external_home_address = ?", (node,))
             database.execute(
                 "INSERT INTO context VALUES (?, ?, ?, ?)",
                 (
                     node,
-                    str(context.external_home_address),
+                    None if internal is None else str(internal),
                     context.departure,
                     json.dumps(sorted(map(str, context.correspondents))),
                 ),
@@ -84,12 +85,12 @@ class ContextStore:
                 [row for pair in context.managed_pairs for row in _rows(node, pair)],
             )
 
-    def remove(self, internal_home_address: IPv6Address) -> None:
+    def remove(self, external_home_address: IPv6Address) -> None:
         """Remove a context and its secrets."""
         with self._change() as database:
             database.execute(
-                "DELETE FROM context WHERE internal_home_address = ?",
-                (str(internal_home_address),),
+                "DELETE FROM context WHERE external_home_address = ?",
+                (str(external_home_address),),
             )
 
 
@@ -106,7 +107,7 @@ def _rows(node: str, pair: ManagedPair) -> list[tuple[object, ...]]:
             node,
             pair.pair,
             pair.generation,
-            str(pair.peer_internal_home_address),
+            str(pair.peer),
             direction,
             int(sa.spi),
             sa.algorithm.value,

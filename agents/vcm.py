@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     edge = Edge(configuration, core)
     store = ContextStore(Path(configuration.database))
     edge.driver.on_effect(StoreContext, lambda effect: store.store(effect.context))
-    edge.driver.on_effect(RemoveContext, lambda effect: store.remove(effect.internal_home_address))
+    edge.driver.on_effect(RemoveContext, lambda effect: store.remove(effect.external_home_address))
     edge.speak(core, company.vcm, vcm_link(configuration))
     databases = ManagerDatabases(company, configuration.given).all()
     edge.run([Apply(difference((), databases))])

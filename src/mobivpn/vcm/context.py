@@ -2,7 +2,8 @@
 
 The seed: "The MN context comprises the MN internal HoA, the MN external HoA, the internal HoAs of
 correspondent nodes of the MN, and details of the managed SAs with identification of the relevant
-secrets and algorithms."
+secrets and algorithms." With public addresses (embodiment 2) it has "the MN HoA, the HoAs of the
+correspondent nodes of the MN", and no internal HoA.
 """
 
 from collections.abc import Iterable
@@ -15,11 +16,14 @@ from mobivpn.ipsec.sa import AssociationPlan
 
 @dataclass(frozen=True, slots=True)
 class ManagedPair:
-    """One generation of a pair that the VCM made; `keys` is what it told the node of secrets."""
+    """One generation of a pair that the VCM made; `keys` is what it told the node of secrets.
+
+    `peer` is the other node's address inside the VPN, as in `MobileNodeContext.address`.
+    """
 
     pair: int
     generation: int
-    peer_internal_home_address: IPv6Address
+    peer: IPv6Address
     inbound: AssociationPlan
     outbound: AssociationPlan
     keys: PairKeys
@@ -27,13 +31,21 @@ class ManagedPair:
 
 @dataclass(frozen=True, slots=True)
 class MobileNodeContext:
-    """One mobile node while it is outside; `departure` is the gateway's number for its absence."""
+    """One mobile node while it is outside; `departure` is the gateway's number for its absence.
 
-    internal_home_address: IPv6Address
+    `internal_home_address` is None where the addresses are public: there is one home address.
+    """
+
+    internal_home_address: IPv6Address | None
     external_home_address: IPv6Address
     departure: int
     correspondents: frozenset[IPv6Address] = frozenset()
     managed_pairs: tuple[ManagedPair, ...] = ()
+
+    @property
+    def address(self) -> IPv6Address:
+        """Return the node's address inside the VPN, under which gateway and VCM speak of it."""
+        return self.internal_home_address or self.external_home_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,7 @@ class StoreContext:
 class RemoveContext:
     """Remove a node's context, and with it the secrets, from the database."""
 
-    internal_home_address: IPv6Address
+    external_home_address: IPv6Address
 
 
 Effect = StoreContext | RemoveContext
@@ -55,7 +67,10 @@ Effect = StoreContext | RemoveContext
 
 @dataclass(slots=True)
 class Contexts:
-    """The contexts of all external nodes, the node that left first at the head."""
+    """The contexts of all external nodes by their address inside the VPN.
+
+    The node that left first is at the head.
+    """
 
     _by_node: dict[IPv6Address, MobileNodeContext] = field(
         default_factory=dict[IPv6Address, MobileNodeContext]
@@ -77,16 +92,15 @@ class Contexts:
 
     def store(self, context: MobileNodeContext) -> list[Effect]:
         """Keep a context, in place of an earlier one; effects only if that changes anything."""
-        if self._by_node.get(context.internal_home_address) == context:
+        if self._by_node.get(context.address) == context:
             return []
-        self._by_node[context.internal_home_address] = context
+        self._by_node[context.address] = context
         return [StoreContext(context)]
 
     def remove(self, node: IPv6Address) -> list[Effect]:
         """Forget a node that is not external any more."""
-        if self._by_node.pop(node, None) is None:
-            return []
-        return [RemoveContext(node)]
+        context = self._by_node.pop(node, None)
+        return [] if context is None else [RemoveContext(context.external_home_address)]
 
     def add_correspondents(self, node: IPv6Address, peers: Iterable[IPv6Address]) -> list[Effect]:
         """Add correspondents to the context of a node, if it has one."""

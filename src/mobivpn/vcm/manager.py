@@ -220,7 +220,7 @@ class Manager:
                 effects += self._node_returned(node, now)
         effects += self._contexts.store(
             MobileNodeContext(
-                internal_home_address=node,
+                internal_home_address=None if node == notice.external_home_address else node,
                 external_home_address=notice.external_home_address,
                 departure=notice.departure,
                 correspondents=known.union(notice.correspondents),

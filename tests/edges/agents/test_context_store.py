@@ -72,7 +72,7 @@ def test_a_context_is_written_whole(path: Path):
     kept = context((1, 2), (MN3.internal_home_address, MN2.internal_home_address))
     ContextStore(path).store(kept)
     assert rows(path, "SELECT * FROM context") == [
-        ("fd00:10::d1", "2001:db8:ee::d1", 7, '["fd00:10::d2", "fd00:10::d3"]')
+        ("2001:db8:ee::d1", "fd00:10::d1", 7, '["fd00:10::d2", "fd00:10::d3"]')
     ]
     query = "SELECT pair, generation, peer, direction, spi, algorithm, secret FROM managed_sa"
     assert sorted(rows(path, query)) == sorted(
@@ -82,6 +82,15 @@ def test_a_context_is_written_whole(path: Path):
             ("inbound", "outbound"), (pair.inbound, pair.outbound), keys_of(pair), strict=True
         )
     )
+
+
+def test_with_public_addresses_there_is_no_internal_home_address(path: Path):
+    store = ContextStore(path)
+    store.store(replace(context(), internal_home_address=None))
+    query = "SELECT external_home_address, internal_home_address FROM context"
+    assert rows(path, query) == [("2001:db8:ee::d1", None)]
+    store.remove(MN1.external_home_address)
+    assert rows(path, "SELECT (SELECT count(*) FROM context), count(*) FROM managed_sa") == [(0, 0)]
 
 
 @pytest.mark.parametrize("private_key", [None, b"\7" * 32])
@@ -124,14 +133,14 @@ def test_a_later_context_takes_the_place_of_an_earlier_one(path: Path):
 def test_what_is_removed_leaves_no_secret_in_the_file(path: Path):
     store, kept = ContextStore(path), context((1, 2, 3))
     store.store(kept)
-    store.remove(MN1.internal_home_address)
+    store.remove(MN1.external_home_address)
     assert rows(path, "SELECT (SELECT count(*) FROM context), count(*) FROM managed_sa") == [(0, 0)]
     assert not any(secret in path.read_bytes() for secret in secrets(kept))
 
 
 def test_a_removal_of_an_unknown_node_is_nothing(path: Path):
     store = ContextStore(path)
-    store.remove(MN2.internal_home_address)
+    store.remove(MN2.external_home_address)
     store.store(context())
     assert len(rows(path, "SELECT * FROM context")) == 1
 

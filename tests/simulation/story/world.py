@@ -367,7 +367,7 @@ class Vcm(Fixed):
     def carry_out_other(self, effect: Any) -> None:
         match effect:
             case StoreContext(context):
-                self.world.stored[context.internal_home_address] = context
+                self.world.stored[context.external_home_address] = context
             case RemoveContext(node):
                 del self.world.stored[node]
             case _:

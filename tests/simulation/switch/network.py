@@ -334,7 +334,7 @@ class World:
                 case Record():
                     self.records.append((self.now, "vcm", effect))
                 case StoreContext(context):
-                    self.stored[context.internal_home_address] = context
+                    self.stored[context.external_home_address] = context
                 case RemoveContext(node):
                     del self.stored[node]
 

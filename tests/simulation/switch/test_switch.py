@@ -235,7 +235,7 @@ def test_a_combined_notice_that_is_replaced_before_it_arrives_loses_no_session()
     world.faults.loss = 0.0
     world.run_until(20)
     assert world.protected(MN1, MN2)
-    assert MN3.internal_home_address in world.stored[MN1.internal_home_address].correspondents
+    assert MN3.internal_home_address in world.stored[MN1.external_home_address].correspondents
 
 
 def test_what_is_under_way_when_the_order_back_comes_still_arrives():
@@ -276,7 +276,7 @@ def test_correspondents_inside_are_told_to_the_vcm():
     world.run_until(1)
     world.packet(MN1, MN3)
     world.run_until(2)
-    assert world.stored[MN1.internal_home_address].correspondents == {MN3.internal_home_address}
+    assert world.stored[MN1.external_home_address].correspondents == {MN3.internal_home_address}
 
 
 def test_renewal_replaces_the_pair_without_losing_a_packet():
@@ -291,7 +291,7 @@ def test_renewal_replaces_the_pair_without_losing_a_packet():
     assert first.key != second.key
     assert world.protected(MN1, MN2)
     assert not world.nodes[MN2].decrypts(first)
-    assert [p.generation for p in world.stored[MN1.internal_home_address].managed_pairs] == [2]
+    assert [p.generation for p in world.stored[MN1.external_home_address].managed_pairs] == [2]
     world.run_until(400)
     assert world.protected(MN1, MN2)
     assert world.paths["lost"] == 0
@@ -369,7 +369,7 @@ def test_flows_of_a_hairpin_are_counted_on_their_first_pass_only():
     world = protected_world()
     mn1, mn2 = MN1.internal_home_address, MN2.internal_home_address
     assert world.visits[Flow(PortRole.GATEWAY, mn1, mn2)] == 1
-    assert mn2 in world.stored[mn1].correspondents
+    assert mn2 in world.stored[MN1.external_home_address].correspondents
 
 
 FAULTS = st.builds(

@@ -39,7 +39,7 @@ def test_a_context_is_stored_when_it_changes_and_only_then():
 
 def test_a_context_is_removed_once():
     contexts = with_context()
-    assert contexts.remove(A) == [RemoveContext(A)]
+    assert contexts.remove(A) == [RemoveContext(MN1.external_home_address)]
     assert contexts.remove(A) == []
     assert A not in contexts
 

@@ -7,7 +7,7 @@ import pytest
 
 from mobivpn.errors import CallerError
 from mobivpn.host.effects import Record
-from mobivpn.host.plan import NodeIdentity
+from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.ipsec.keying import GivenKeys, KeyAgreement
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.signalling import codec
@@ -37,7 +37,7 @@ from mobivpn.signalling.messages import (
 from mobivpn.variants import KeyScheme
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import EXPIRY_MARGIN_S, PATIENCE_S, RENEWAL, Effect, Manager
-from tests.support.company import COMPANY, MN1, MN2, MN3, DifferentBytes
+from tests.support.company import COMPANY, MN1, MN2, MN3, PUBLIC_COMPANY, DifferentBytes
 
 SG = COMPANY.security_gateway_inside
 A, B = MN1.internal_home_address, MN2.internal_home_address
@@ -61,11 +61,12 @@ class Vcm:
         binding_keys: bool = False,
         keys: KeyScheme = KeyScheme.SEPARATE,
         proposals: Mapping[IPv6Address, SaProposal] = PROPOSALS,
+        company: Company = COMPANY,
     ) -> None:
         self.core = Manager(
             epoch=7,
             security_gateway=SG,
-            nodes=[node.internal_home_address for node in COMPANY.nodes],
+            nodes=[node.internal_home_address for node in company.nodes],
             random_bytes=DifferentBytes(),
             lifetime_s=LIFETIME_S,
             hold_down_s=HOLD_DOWN_S,
@@ -179,6 +180,17 @@ def test_202_makes_the_context_of_a_node():
     assert context.correspondents == {B, FILE_SERVER}
 
 
+def test_with_public_addresses_the_context_has_one_home_address():
+    home = MN1.external_home_address
+    vcm = Vcm(proposals={}, company=PUBLIC_COMPANY)
+    vcm.hears(SG, NodeExternal(home, home, 1, correspondents=(FILE_SERVER,)))
+    (context,) = vcm.core.contexts
+    assert context.internal_home_address is None
+    assert (context.external_home_address, context.address) == (home, home)
+    vcm.hears(SG, NodeInternal(home))
+    assert vcm.effects[-1] == RemoveContext(home)
+
+
 def test_202_is_acknowledged():
     vcm = Vcm()
     vcm.leaves(MN1)
@@ -212,7 +224,7 @@ def test_the_contexts_hold_the_secrets_of_the_session():
     vcm = offered()
     for context, peer in zip(vcm.core.contexts, (A, B), strict=True):
         (managed,) = context.managed_pairs
-        assert managed.peer_internal_home_address == peer
+        assert managed.peer == peer
         assert managed.inbound.destination == context.external_home_address
         assert context.correspondents == {peer}
 
@@ -294,7 +306,7 @@ def test_the_return_of_a_node_that_was_never_outside_is_no_news():
 def test_the_return_of_a_node_orders_the_one_outside_back():
     vcm = protected()
     assert vcm.hears(SG, NodeInternal(A)) == [(B, Withdraw(1, "a node returned"))]
-    assert RemoveContext(A) in vcm.effects
+    assert RemoveContext(MN1.external_home_address) in vcm.effects
     assert vcm.goes_back(B) == [(B, Release(1, 1))]
     (context,) = vcm.core.contexts
     assert context.managed_pairs == ()
