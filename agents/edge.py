@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,6 @@ from agents.key_log import KeyLog
 from agents.signalling_socket import LocalSocket, SignallingSocket
 from mobivpn.errors import CallerError, KernelRefusal
 from mobivpn.host.effects import Apply, Record
-from mobivpn.ipsec.sa import Spi
 from mobivpn.signalling.exchange import SendSignal
 
 
@@ -98,9 +97,9 @@ class Edge:
         if local is not None:
             listen(local)
 
-    def packets_by_spi(self) -> dict[Spi, int]:
-        """Return how many packets each SA of this host has carried."""
-        return self._kernel.packets_by_spi()
+    def packets_by_carrier(self) -> dict[Hashable, int]:
+        """Return how many packets each SA, by SPI, and each binding of this host has carried."""
+        return self._kernel.packets_by_carrier()
 
     def run(self, first: Iterable[Any]) -> None:
         """Carry out the first effects, say that the agent is ready, and run."""

@@ -5,10 +5,10 @@ Keys go by standard input, never on a command line, where every user could read 
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from agents.key_log import KeyLog
 from mobivpn.errors import KernelRefusal
@@ -31,7 +31,7 @@ from mobivpn.ipsec.policy import (
     SecurityPolicy,
     Template,
 )
-from mobivpn.ipsec.route_optimisation import RouteOptimisation
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import (
     AhAlgorithm,
     AuthenticationAssociation,
@@ -99,8 +99,8 @@ class Kernel:
         if refused:
             raise KernelRefusal("; ".join(refused))
 
-    def packets_by_spi(self) -> dict[Spi, int]:
-        """Return how many packets each SA has carried."""
+    def packets_by_carrier(self) -> dict[Hashable, int]:
+        """Return how many packets each SA, by SPI, and each binding has carried."""
         done = self.run(["-s", "xfrm", "state", "list", "nokeys"], "")
         return dict(packet_counts(done.stdout))
 
@@ -186,17 +186,25 @@ def failures(stderr: str) -> Iterator[tuple[int, str]]:
         reason = []
 
 
-def packet_counts(text: str) -> Iterator[tuple[Spi, int]]:
-    """Yield (SPI, packets) from what `ip -s xfrm state` prints."""
-    spi: Spi | None = None
+def packet_counts(text: str) -> Iterator[tuple[Hashable, int]]:
+    """Yield (carrier, packets) from what `ip -s xfrm state` prints.
+
+    A carrier is the SPI of an SA, or the identity of a binding.
+    """
+    ends = IPv6Address(0), IPv6Address(0)
+    carrier: Hashable = None
     current = False
     for line in text.splitlines():
-        if found := re.search(r"proto esp spi (0x[0-9a-f]+)", line):
-            spi = Spi(int(found[1], 16))
-        current = "lifetime current:" in line or (current and spi is not None)
-        if current and spi is not None and (found := re.search(r"(\d+)\(packets\)", line)):
-            yield spi, int(found[1])
-            spi, current = None, False
+        if found := re.match(r"src (\S+) dst (\S+)", line):
+            ends = IPv6Address(found[1]), IPv6Address(found[2])
+        elif found := re.search(r"proto esp spi (0x[0-9a-f]+)", line):
+            carrier = Spi(int(found[1], 16))
+        elif found := re.search(r"proto (hao|route2) ", line):
+            carrier = (Extension(found[1]), *ends)
+        current = "lifetime current:" in line or (current and carrier is not None)
+        if current and carrier is not None and (found := re.search(r"(\d+)\(packets\)", line)):
+            yield carrier, int(found[1])
+            carrier, current = None, False
 
 
 def _direction(policy: SecurityPolicy) -> str:

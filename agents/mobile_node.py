@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> None:
     edge = Edge(configuration, core)
     edge.on_applied(core.applied)
     edge.driver.on_effect(
-        ReadUse, lambda effect: core.use_read(edge.packets_by_spi(), time.monotonic())
+        ReadUse, lambda effect: core.use_read(edge.packets_by_carrier(), time.monotonic())
     )
     edge.speak(core, me.internal_home_address)
     speak_mobility(edge.driver, core)

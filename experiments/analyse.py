@@ -48,11 +48,13 @@ PROBE_COLUMNS = (
     "sender_place",
     "receiver_place",
     "path",
+    "optimised",
     "arrived_s",
     "copies",
     "overtaken_by",
     "refused",
     "echo_path",
+    "echo_optimised",
     "echo_arrived_s",
     "echo_copies",
     "rtt_ms",
@@ -272,6 +274,12 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
             len(moved) + walk.moves_otherwise(),
         ),
     ]
+    optimised = walk.optimised()
+    if optimised:
+        told, name = sum(optimised), "route optimised between inside and outside"
+        waits = walk.run.get("handover") == "classic"
+        limit = len(optimised) if lossless and not waits else 0
+        checks.append(at_least(name, told, limit))
     if not walk.can_be_direct:
         offers = len(named(walk.messages, "SaOffer"))
         checks.append(at_most("offers without an algorithm in common", offers, 0))
@@ -436,17 +444,26 @@ def _probe_rows(walk: Walk) -> list[tuple[object, ...]]:
                 place_at(leg.source, leg.sent_ns),
                 place_at(leg.destination, leg.sent_ns),
                 leg.path.value if leg.path else None,
+                _yes_or_no(leg),
                 seconds(leg.arrived_ns),
                 leg.copies,
                 leg.overtaken_by.sequence if leg.overtaken_by else None,
                 leg.refused or None,
                 echo.path.value if echo and echo.path else None,
+                _yes_or_no(echo),
                 seconds(echo.arrived_ns) if echo else None,
                 echo.copies if echo else 0,
                 None if trip is None else _text_ms(trip / 1e6),
             )
         )
     return rows
+
+
+def _yes_or_no(leg: Leg | None) -> str | None:
+    """Tell whether a datagram was optimised; None if that was not seen."""
+    if leg is None or leg.path is None:
+        return None
+    return "yes" if leg.optimised else "no"
 
 
 def _move_rows(walk: Walk) -> list[tuple[object, ...]]:

@@ -49,6 +49,23 @@ def path_of(layers: Layers, plan: NetworkPlan) -> PacketPath | None:
     return PacketPath.INSIDE if source else None
 
 
+def tells_care_of_address(layers: Layers) -> bool:
+    """Tell whether the innermost packet tells a care-of address, by a header of its own.
+
+    On the direct path it does; through the gateway, where the route between a node inside and one
+    outside is optimised (docs/adr/0022).
+    """
+    told = False
+    for layer in layers:
+        if isinstance(layer, Ipv6):
+            told = False
+        elif isinstance(layer, HomeAddress):
+            told = True
+        elif isinstance(layer, RoutingHeader):
+            told |= layer.type == 2
+    return told
+
+
 def joined(sender: PacketPath | None, receiver: PacketPath | None) -> PacketPath | None:
     """Return the path of one packet seen as `sender` on its sender's link, `receiver` on the other.
 

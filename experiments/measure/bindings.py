@@ -55,6 +55,28 @@ def wrong_bindings(
                     yield WrongBinding(holder, node, told)
 
 
+def wrong_bindings_inside(
+    databases: Iterable[Database], node: str, peers: Iterable[str], plan: NetworkPlan
+) -> Iterator[WrongBinding]:
+    """Yield what is wrong between a node inside and those outside with which it is in session.
+
+    They must hold its binding to the LAN, and the node must say the same of itself to each of them.
+    """
+    last = {database.node: database for database in databases if database.moment == LAST}
+    lan, *_ = plan.vpn_prefixes
+    homes = {
+        name: str(IPv6Address(own.external_home_address)) for name, own in plan.node_by_name.items()
+    }
+    for peer in peers:
+        for holder, protocol, ends in (
+            (peer, "route2", (homes[peer], homes[node])),
+            (node, "hao", (homes[node], homes[peer])),
+        ):
+            told = _care_of_address(last.get(holder), protocol, ends)
+            if not told or IPv6Address(told) not in lan:
+                yield WrongBinding(holder, node, told)
+
+
 def direct_associations(
     databases: Iterable[Database], pair: tuple[str, str], plan: NetworkPlan
 ) -> int:

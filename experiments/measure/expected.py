@@ -18,6 +18,10 @@ from experiments.paths import PacketPath
 SETTLING = 1.25
 """Who stays for less than this many times the lower bound is only passing through."""
 
+OPTIMISED_WITHIN_S = 3.5
+"""What a node that returns sends its peer outside first may come too soon; sent again after one
+second, and after two more, it does not."""
+
 FORGOTTEN_AFTER_S = 80.0
 """Nodes report a pair that has been idle for 60 s, looking every 15 s; then it is taken back."""
 
@@ -27,7 +31,8 @@ class Stage:
     """The time from one move of a pair to its next; the first one begins at 0.
 
     `settles`: it is long enough, with enough traffic in it, that traffic has to be on `path` at its
-    end. `move_ms` is what the move that began it takes at least, 0 for none.
+    end. `move_ms` is what the move that began it takes at least, 0 for none. `optimised`: at its
+    end, packets through the gateway have to tell the care-of address of the node inside.
     """
 
     places: tuple[str, str]
@@ -36,6 +41,7 @@ class Stage:
     end_ns: int
     move_ms: float
     settles: bool
+    optimised: bool = False
 
 
 def have_an_algorithm_in_common(run: Mapping[str, Any], pair: Iterable[str]) -> bool:
@@ -128,7 +134,7 @@ def stages(
     """
     moves = [move for move in timeline.moves if move.node in pair]
     times = [0, *(move.begin_ns for move in moves), END_OF_TIME_NS]
-    direct = False
+    direct = goes_on = False
     both_outside_ns: int | None = None
     found: list[Stage] = []
     for here, move, (begin_ns, end_ns) in zip(
@@ -149,7 +155,11 @@ def stages(
         time_ns = min(end_ns, traffic_ns[1]) - max(begin_ns, traffic_ns[0])
         enough = time_ns > 0 and time_ns >= SETTLING * needed_ms * 1e6
         settles = done_ns <= end_ns and enough and not lured
-        found.append(Stage(here, path, begin_ns, end_ns, move_ms, settles))
+        # A session that was direct goes on, optimised, while one of its nodes is inside.
+        goes_on = plan.is_public and path is PacketPath.VIA_GATEWAY and (direct or goes_on)
+        goes_on = goes_on and INSIDE in here and not lured
+        optimised = goes_on and settles and time_ns >= OPTIMISED_WITHIN_S * 1e9
+        found.append(Stage(here, path, begin_ns, end_ns, move_ms, settles, optimised))
         direct = path is PacketPath.DIRECT and (direct or settles)
     return found
 

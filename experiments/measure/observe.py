@@ -19,7 +19,7 @@ from experiments.dissect import (
 from experiments.esp_keys import EspKeys
 from experiments.measure.timeline import Timeline
 from experiments.network_plan import NetworkPlan
-from experiments.paths import PacketPath, path_of
+from experiments.paths import PacketPath, path_of, tells_care_of_address
 from experiments.pcapng import read_frames
 from experiments.probe_format import PORT as PROBE_PORT
 from experiments.probe_format import decode as decode_datagram
@@ -47,11 +47,13 @@ class Sighting(NamedTuple):
     """A numbered datagram as first seen on a link, and the path that its headers named there.
 
     `network` is the access network of the care-of address that it left from, or that it came to.
+    `optimised`: it tells a care-of address by a header of its own.
     """
 
     time_ns: int
     path: PacketPath | None
     network: str | None
+    optimised: bool = False
 
 
 class SegmentKey(NamedTuple):
@@ -213,7 +215,12 @@ class _LinkObserver:
             self._seen.segments[key] = self._sighting(time_ns, layers)
 
     def _sighting(self, time_ns: int, layers: Layers) -> Sighting:
-        return Sighting(time_ns, path_of(layers, self._plan), self._own_network(layers))
+        return Sighting(
+            time_ns,
+            path_of(layers, self._plan),
+            self._own_network(layers),
+            tells_care_of_address(layers),
+        )
 
     def _own_network(self, layers: Layers) -> str | None:
         """Tell by which access network a frame goes: by the outer address that is the node's.

@@ -51,6 +51,8 @@ class Leg:
     left_by: str | None = None
     landed_by: str | None = None
     path: PacketPath | None = None
+    optimised: bool = False
+    """A header of its own told a care-of address, where it landed."""
     overtaken_by: "Leg | None" = None
     phase: Phase | None = None
     move: int | None = None
@@ -189,6 +191,7 @@ def _see(leg: Leg, port: int, sender: int, seen: Observations) -> None:
     leg.left_by = left.network if left else None
     leg.landed_by = landed.network if landed else None
     leg.path = joined(left.path if left else None, landed.path if landed else None)
+    leg.optimised = landed is not None and landed.optimised
 
 
 def mark_overtaken(legs: list[Leg]) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 from experiments.clear_text import FAKE_LINK
 from experiments.databases import read_databases
 from experiments.esp_keys import read_esp_sa
-from experiments.measure.bindings import WrongBinding, direct_associations, wrong_bindings
+from experiments.measure.bindings import (
+    WrongBinding,
+    direct_associations,
+    wrong_bindings,
+    wrong_bindings_inside,
+)
 from experiments.measure.bounds import (
     Authorisation,
     MoveBound,
@@ -232,6 +237,20 @@ class Walk:
                 found.append((stage.path, right))
         return found
 
+    def optimised(self) -> list[bool]:
+        """Tell for each stage whose packets through the gateway have to be optimised whether the
+        last arrivals in all directions were."""
+        legs_by_direction = arrived_by_direction(self.traffic)
+        found = []
+        for stage in self.stages:
+            if stage.optimised:
+                lasts = [
+                    _last_between(legs_by_direction.get(direction, []), stage)
+                    for direction in self.traffic.directions(self.pair)
+                ]
+                found.append(all(leg is not None and leg.optimised for leg in lasts))
+        return found
+
     def settled_segments(self) -> list[bool]:
         """Tell for each stage that settles whether the TCP transfer's last segment of it took the
         expected path."""
@@ -389,7 +408,7 @@ def _measure_pair(
         moves=moves,
         setup=direct_setup(messages, seen, pair, plan, min(direct_begins, default=END_OF_TIME_NS)),
         transfers=(),
-        **_databases_at_end(results, run, plan, timeline, pair, found[-1].path),
+        **_databases_at_end(results, run, plan, timeline, pair, found[-1]),
     )
 
 
@@ -399,11 +418,12 @@ def _databases_at_end(
     plan: NetworkPlan,
     timeline: Timeline,
     pair: tuple[str, str],
-    path: PacketPath,
+    last: Stage,
 ) -> dict[str, Any]:
     """Return what of a walk is read from the kernels' databases at the end of the run.
 
-    Nodes whose `path` there is not the direct one know nothing of each other's bindings.
+    Nodes that are not direct in the `last` stage know nothing of each other's bindings, but for the
+    one outside where the route between inside and outside is optimised.
     """
     places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
     outside = {
@@ -412,10 +432,13 @@ def _databases_at_end(
     silent_s = silent_at_end_s(run)
     over = silent_s >= FORGOTTEN_AFTER_S
     databases = read_databases(results.databases_path) if outside or over else ()
-    direct = path is PacketPath.DIRECT and not silent_s
-    wrong = wrong_bindings(databases, outside, plan, direct=direct)
+    direct = last.path is PacketPath.DIRECT and not silent_s
+    wrong = [*wrong_bindings(databases, outside, plan, direct=direct)]
+    if last.optimised and not silent_s:
+        inside = next(name for name, place in places_at_end.items() if place == INSIDE)
+        wrong += wrong_bindings_inside(databases, inside, outside, plan)
     return {
-        "wrong_bindings": list(wrong) if outside else None,
+        "wrong_bindings": wrong if outside else None,
         "associations_left": direct_associations(databases, pair, plan) if over else None,
     }
 

@@ -1,22 +1,24 @@
-"""When a direct pair has carried nothing for so long that its session counts as over.
+"""When what two nodes have for a session has carried nothing for so long that it counts as over.
 
-The kernel counts packets for each SA; reading the counters is an effect, what they were is a cause.
+That is a direct pair or, between inside and outside, a binding. The kernel counts packets for each
+SA and binding; reading the counters is an effect, what they were is a cause.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from mobivpn.host.node_databases import DirectPair
-from mobivpn.ipsec.sa import Spi
-
 LOOKS = 4
-"""How often the counters are read within the time after which a pair is idle."""
+"""How often the counters are read within the time after which a session is idle."""
+
+Carriers = Mapping[IPv6Address, Collection[Hashable]]
+"""By peer (internal home address), what carries packets to and from it: SPIs, or the identities of
+bindings."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadUse:
-    """Read the packet counters of all SAs; the answer is the cause `use_read`."""
+    """Read the packet counters of all SAs and bindings; the answer is the cause `use_read`."""
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class _Use:
 
 @dataclass(slots=True)
 class Idleness:
-    """Looks at pairs a few times within `idle_s`; without pairs it does not look at all."""
+    """Looks a few times within `idle_s`; with nothing to look at it does not look at all."""
 
     idle_s: float
     _look_at: float | None = None
@@ -38,11 +40,10 @@ class Idleness:
         """When the next look is due (s)."""
         return self._look_at
 
-    def pairs_changed(self, pairs: Iterable[DirectPair], now: float) -> None:
+    def carriers_changed(self, carriers: Carriers, now: float) -> None:
         """Look from now on, or no more."""
-        peers = {pair.peer.internal_home_address for pair in pairs}
-        self._use_by_peer = {p: use for p, use in self._use_by_peer.items() if p in peers}
-        if not peers:
+        self._use_by_peer = {p: use for p, use in self._use_by_peer.items() if p in carriers}
+        if not carriers:
             self._look_at = None
         elif self._look_at is None:
             self._look_at = now + self.idle_s / LOOKS
@@ -55,13 +56,12 @@ class Idleness:
         return [ReadUse()]
 
     def use_read(
-        self, packets_by_spi: Mapping[Spi, int], pairs: Iterable[DirectPair], now: float
+        self, packets_by_carrier: Mapping[Hashable, int], carriers: Carriers, now: float
     ) -> list[tuple[IPv6Address, float]]:
-        """Return (peer's internal home address, for how long in s) of the pairs that are idle."""
+        """Return (peer, for how long in s) of the sessions that are idle."""
         idle: list[tuple[IPv6Address, float]] = []
-        for pair in pairs:
-            peer = pair.peer.internal_home_address
-            packets = sum(packets_by_spi.get(sa.spi, 0) for sa in pair.associations)
+        for peer, its in carriers.items():
+            packets = sum(packets_by_carrier.get(carrier, 0) for carrier in its)
             use = self._use_by_peer.get(peer)
             if use is None or use.packets != packets:
                 self._use_by_peer[peer] = _Use(packets, now)

@@ -5,10 +5,10 @@ effect is the difference. An order between effects exists where the protocol dem
 of a binding stands before the binding update leaves, an inbound SA before its acknowledgement.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
-from mobivpn.clock import earliest
+from mobivpn.clock import Timers, earliest
 from mobivpn.host import sa_endpoint
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.idleness import Idleness, ReadUse
@@ -16,9 +16,16 @@ from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
 from mobivpn.host.network import DuplicateDetection
 from mobivpn.host.node_databases import Bindings, NodeDatabases
-from mobivpn.host.sa_endpoint import PairEnded, PairSwitched, SaEndpoint, Settle
+from mobivpn.host.sa_endpoint import (
+    PairEnded,
+    PairSwitched,
+    PeerChangedSides,
+    SaEndpoint,
+    Settle,
+)
 from mobivpn.ipsec.databases import Databases, difference
-from mobivpn.ipsec.sa import Spi
+from mobivpn.ipsec.policy import ANY
+from mobivpn.ipsec.route_optimisation import Extension
 from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import (
@@ -28,8 +35,15 @@ from mobivpn.mip6.effects import (
     RegistrationChanged,
     SendMobility,
 )
-from mobivpn.mip6.messages import BindingUpdate, CareOfTestInit, HomeTestInit, Unrecognised
-from mobivpn.mip6.mobile_node import MobileNode
+from mobivpn.mip6.messages import (
+    BindingError,
+    BindingUpdate,
+    CareOfTestInit,
+    ErrorStatus,
+    HomeTestInit,
+    Unrecognised,
+)
+from mobivpn.mip6.mobile_node import UNKNOWN_BINDING, MobileNode
 from mobivpn.mip6.registration import (
     CORRESPONDENT,
     HOME,
@@ -43,6 +57,10 @@ Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal 
 TUNNEL_WITHIN_S = 0.01
 """So long after a binding update the home agent has its tunnel (s); the acknowledgement would tell,
 but waits for duplicate address detection (docs/adr/0012)."""
+
+ORDERED_BACK_WITHIN_S = 0.01
+"""So long after this node's return its peer outside knows that it is inside (s): the order back
+takes hardly longer than what the node could send itself."""
 
 HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecognised
 """The rest a node hears as a mobile node."""
@@ -83,6 +101,10 @@ class MobileNodeHost:
         self._away = False
         self._proposes_at: float | None = None
         """It has left, and the VCM is to hear so, by the home agent, when that has a tunnel."""
+        self._peers_outside = Timers[IPv6Address]()
+        """Nodes with which a session goes on from inside: when to tell them where this node is."""
+        self._peers_inside: set[IPv6Address] = set()
+        """Nodes that are inside while this one is outside."""
         self._doubted: set[str] = set()
         """Links on which a router claims to be of the inside, and does not prove it."""
         self._announced: set[IPv6Address] = set()
@@ -101,6 +123,7 @@ class MobileNodeHost:
             self._endpoint,
             self._idleness,
             self._input,
+            self._peers_outside,
         )
         return earliest((self._proposes_at, *(part.deadline for part in parts)))
 
@@ -173,6 +196,7 @@ class MobileNodeHost:
         carried: list[Effect] = [*self._settle()]
         leaving, self._away = not self._away, True
         if leaving:
+            self._peers_outside = Timers[IPv6Address]()
             # Not true any more, should it still be under way.
             carried += self._carry_on(
                 self._mobility.forget(
@@ -212,10 +236,8 @@ class MobileNodeHost:
         if care_of_address is None:
             carried += self._tell_movement(now)
         carried += self._from_endpoint(self._endpoint.came_inside(), now)
-        for node in self._company.nodes:
-            carried += self._carry_on(
-                self._correspondent.forget(node.external_home_address, now), now
-            )
+        self._peers_inside.clear()
+        carried += self._forget_bindings(now)
         carried += self._settle()
         announced = care_of_address or self._me.internal_home_address
         carried.append(AnnounceAddress(announced, place.device))
@@ -262,6 +284,9 @@ class MobileNodeHost:
             and source not in self._care_of_address_by_peer.values()
         ):
             carried += self._carry_on(self._mobility.somebody_moved(now), now)
+        if self._company.is_public and isinstance(self._place, Inside):
+            # Two nodes inside need no route but the LAN's.
+            carried += self._forget_bindings(now)
         return [*carried, *self._input.drops(now)]
 
     def home_address_refused(self, option: RefusedOption, now: float) -> list[Effect]:
@@ -275,14 +300,14 @@ class MobileNodeHost:
         carried: list[Effect] = []
         for effect in given:
             if isinstance(effect, RegistrationChanged):
-                carried += self._registration_changed(effect)
+                carried += self._registration_changed(effect, now)
             elif isinstance(effect, BindingChanged):
                 carried += self._binding_changed(effect, now)
             else:
                 carried.append(effect)
         return carried
 
-    def _registration_changed(self, change: RegistrationChanged) -> list[Effect]:
+    def _registration_changed(self, change: RegistrationChanged, now: float) -> list[Effect]:
         if change.home_address != self._me.external_home_address:
             return []
         # sg had no binding to lose and no better way exists: data goes right behind the update.
@@ -297,13 +322,36 @@ class MobileNodeHost:
         if change.source_address is not None:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
-        return [*self._settle(), Record("registration", details=details)]
+        carried: list[Effect] = [*self._settle(), Record("registration", details=details)]
+        self._idleness.carriers_changed(self._carriers(), now)
+        node = self._company.node_at(change.peer)
+        if change.reason == UNKNOWN_BINDING and node and isinstance(self._place, Inside):
+            # The peer has come inside as well.
+            carried += self._carry_on(self._mobility.forget(change.peer), now)
+        return carried
+
+    def _forget_bindings(self, now: float) -> list[Effect]:
+        """Give up what this node knows of others, and tell those that are inside that it does."""
+        carried: list[Effect] = []
+        own = self._me.external_home_address
+        for node in self._company.nodes:
+            peer = node.external_home_address
+            care_of_address = self._care_of_address_by_peer.get(peer)
+            carried += self._carry_on(self._correspondent.forget(peer, now), now)
+            if care_of_address is not None and self._company.is_inside(care_of_address):
+                error = BindingError(ErrorStatus.UNKNOWN_BINDING, peer)
+                carried.append(SendMobility(own, care_of_address, error))
+        return carried
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address
         if change.care_of_address is None:
             self._care_of_address_by_peer.pop(peer, None)
             return self._settle()
+        if self._company.is_inside(change.care_of_address):
+            self._peers_inside.add(peer)
+        else:
+            self._peers_inside.discard(peer)
         before = self._care_of_address_by_peer.get(peer)
         self._care_of_address_by_peer[peer] = change.care_of_address
         details = {"peer": str(peer), "care_of_address": str(change.care_of_address)}
@@ -323,13 +371,39 @@ class MobileNodeHost:
         """The kernel has taken, or refused, what a pair needs."""
         return self._from_endpoint(self._endpoint.applied(token, refused, now), now)
 
-    def use_read(self, packets_by_spi: Mapping[Spi, int], now: float) -> list[Effect]:
-        """The kernel's packet counters of all SAs: a pair that carries nothing is reported."""
-        return [
-            effect
-            for peer, idle_s in self._idleness.use_read(packets_by_spi, self._endpoint.pairs, now)
-            for effect in self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
-        ]
+    def use_read(self, packets_by_carrier: Mapping[Hashable, int], now: float) -> list[Effect]:
+        """The kernel's packet counters: a pair that carries nothing is reported.
+
+        So does a binding that this node has from inside end with its session.
+        """
+        carried: list[Effect] = []
+        for peer, idle_s in self._idleness.use_read(packets_by_carrier, self._carriers(), now):
+            carried += self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
+            if peer in self._bound_from_inside():
+                details = {"peer": str(peer), "idle_s": int(idle_s)}
+                carried.append(Record("optimisation_idle", None, details))
+                carried += self._carry_on(self._mobility.deregister(peer, now), now)
+        return carried
+
+    def _bound_from_inside(self) -> list[IPv6Address]:
+        """Return the nodes outside that know this one by its care-of address inside."""
+        if not (self._company.is_public and isinstance(self._place, Inside)):
+            return []
+        return [peer for peer in self._announced if self._company.node_at(peer) is not None]
+
+    def _carriers(self) -> dict[IPv6Address, Collection[Hashable]]:
+        """Return what carries the sessions with other nodes that may become idle."""
+        home = self._me.external_home_address
+        carriers: dict[IPv6Address, Collection[Hashable]] = {
+            peer: (
+                (Extension.HOME_ADDRESS_OPTION, home, peer),
+                (Extension.ROUTING_HEADER, ANY, home),
+            )
+            for peer in self._bound_from_inside()
+        }
+        for pair in self._endpoint.pairs:
+            carriers[pair.peer.internal_home_address] = [sa.spi for sa in pair.associations]
+        return carriers
 
     def timer_expired(self, now: float) -> list[Effect]:
         """Something of the parts is due."""
@@ -339,12 +413,21 @@ class MobileNodeHost:
             carried += self._from_endpoint(self._endpoint.went_outside(now), now)
         return [
             *carried,
+            *self._tell_peers_outside(now),
             *self._movement.timer_expired(now),
             *self._idleness.timer_expired(now),
             *self._carry_on(self._mobility.timer_expired(now), now),
             *self._carry_on(self._correspondent.timer_expired(now), now),
             *self._from_endpoint(self._endpoint.timer_expired(now), now),
             *self._input.drops(now),
+        ]
+
+    def _tell_peers_outside(self, now: float) -> list[Effect]:
+        """Optimise the route to those with whom a pair is over and the session is not."""
+        return [
+            effect
+            for peer in self._peers_outside.pop_due(now)
+            for effect in self._carry_on(self._mobility.register(peer, CORRESPONDENT, now), now)
         ]
 
     def _from_endpoint(self, given: Iterable[sa_endpoint.Effect], now: float) -> list[Effect]:
@@ -360,16 +443,35 @@ class MobileNodeHost:
                         now,
                     )
                 case PairEnded(peer):
-                    carried += self._carry_on(
-                        self._mobility.forget(peer.external_home_address), now
-                    )
+                    home_address = peer.external_home_address
+                    carried += self._carry_on(self._mobility.forget(home_address), now)
+                    if self._company.is_public and isinstance(self._place, Inside):
+                        self._peers_outside.set(home_address, now + ORDERED_BACK_WITHIN_S)
+                case PeerChangedSides(peer, inside):
+                    carried += self._changed_sides(peer.external_home_address, inside, now)
                 case _:
                     carried.append(effect)
         for peer in self._company.nodes:
-            keys = self._endpoint.binding_keys_of(peer)
+            # From inside it comes by associations of both, and proves itself as any other.
+            inside = peer.external_home_address in self._peers_inside
+            keys = () if inside else self._endpoint.binding_keys_of(peer)
             self._correspondent.keys_given(peer.external_home_address, keys)
-        self._idleness.pairs_changed(self._endpoint.pairs, now)
+        self._idleness.carriers_changed(self._carriers(), now)
         return carried
+
+    def _changed_sides(self, peer: IPv6Address, inside: bool, now: float) -> list[Effect]:
+        """The VCM says on which side of sg a peer is: no binding of the other side is true."""
+        if not self._company.is_public:
+            return []
+        carried: list[Effect] = []
+        care_of_address = self._care_of_address_by_peer.get(peer)
+        if inside:
+            self._peers_inside.add(peer)
+        else:
+            self._peers_inside.discard(peer)
+            if care_of_address is not None and self._company.is_inside(care_of_address):
+                carried += self._carry_on(self._correspondent.forget(peer, now), now)
+        return [*carried, *self._settle()]
 
     def _settle(self, token: str | None = None) -> list[Effect]:
         """Bring the kernel to what the parts know now; with a token, even if nothing changes."""
@@ -382,6 +484,7 @@ class MobileNodeHost:
                 optimised=frozenset(self._optimised),
                 peers=tuple(sorted(self._care_of_address_by_peer.items())),
                 by_former={peer: source for peer, source in sources if source in former},
+                inside=frozenset(self._peers_inside),
             ),
             self._endpoint.pairs,
             self._former,

@@ -25,6 +25,7 @@ DIRECT_OVERHEAD = max(esp_overhead(algorithm) for algorithm in EspAlgorithm)
 
 PATH_OVERHEAD = {
     "via_gateway": IPV6_HEADER + HOME_ADDRESS_OPTION + ESP_OVERHEAD,
+    "optimised": IPV6_HEADER + HOME_ADDRESS_OPTION + ROUTING_HEADER_TYPE_2 + ESP_OVERHEAD,
     "via_home_agents": 2 * IPV6_HEADER + DIRECT_OVERHEAD,
     "direct": IPV6_HEADER + ROUTING_HEADER_TYPE_2 + HOME_ADDRESS_OPTION + DIRECT_OVERHEAD,
     "signalling": IPV6_HEADER + HOME_ADDRESS_OPTION + 2 * ESP_OVERHEAD,

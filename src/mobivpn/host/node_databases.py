@@ -91,7 +91,8 @@ class Bindings:
     `announced` are correspondents to whom a binding update is on its way or has gone, `optimised`
     those of them to whom data may carry the home address option. `peers` are (home address,
     care-of address) of the correspondents whose binding this node holds. `by_former` has those to
-    whom packets still leave from a former care-of address, with that address.
+    whom packets still leave from a former care-of address, with that address. `inside` are the
+    nodes that this one, outside, knows to be inside (embodiment 2).
     """
 
     announced: frozenset[IPv6Address] = frozenset()
@@ -100,6 +101,7 @@ class Bindings:
     by_former: Mapping[IPv6Address, IPv6Address] = field(
         default_factory=dict[IPv6Address, IPv6Address]
     )
+    inside: frozenset[IPv6Address] = frozenset()
 
     def holds(self, peer: IPv6Address) -> bool:
         """Tell whether this node holds the peer's binding."""
@@ -146,6 +148,7 @@ class NodeDatabases:
                 *(() if self.company.is_public else self._data()),
                 *self._signalling(place, bindings),
                 *(policy for pair in pairs for policy in self._direct(place, pair, bindings)),
+                *self._between_inside_and_outside(place, bindings),
                 *self._vpn(place, bindings),
                 *self._catch_all(),
                 *self._addresses_and_routes(place, outside, bindings),
@@ -196,9 +199,9 @@ class NodeDatabases:
         if isinstance(place, Inside) and place.care_of_address is not None:
             here = place.care_of_address
             yield RouteOptimisation(Extension.ROUTING_HEADER, ANY, home, here, wildcard=True)
-            yield RouteOptimisation(
-                Extension.HOME_ADDRESS_OPTION, home, self.company.security_gateway, here
-            )
+            known = {peer for peer in bindings.announced if self._is_node(peer)}
+            for peer in (self.company.security_gateway, *sorted(known)):
+                yield RouteOptimisation(Extension.HOME_ADDRESS_OPTION, home, peer, here)
         for peer, care_of_address in bindings.peers:
             if self.company.is_public:
                 # No data without ESP to or from a home address that is the VPN's.
@@ -254,6 +257,7 @@ class NodeDatabases:
                 ),
             )
         if isinstance(place, Outside):
+            yield from self._mobility_by_gateway(place, bindings)
             yield self._mobility_out(
                 MobilityType.HOME_TEST_INIT,
                 EspTemplate(
@@ -263,6 +267,9 @@ class NodeDatabases:
                     Purpose.NODE_HOME_AGENT_TUNNEL.value,
                 ),
             )
+        if isinstance(place, Outside) or (
+            isinstance(place, Inside) and place.care_of_address is not None
+        ):
             yield self._mobility_out(
                 MobilityType.BINDING_UPDATE,
                 RoutingHeaderTemplate(home, ANY),
@@ -303,6 +310,30 @@ class NodeDatabases:
                 ),
             ),
         )
+
+    def _mobility_by_gateway(self, place: Outside, bindings: Bindings) -> Iterator[SecurityPolicy]:
+        """Yield what lets the mobility headers of nodes inside through MN-SG, and the answers."""
+        if not self.company.is_public:
+            return
+        own, home = host(self.me.external_home_address), self.me.external_home_address
+        answered = {"vpn": self.company.vpn_prefix}
+        answered |= {str(peer): host(peer) for peer in sorted(bindings.inside)}
+        for direction, prefixes in (
+            (Direction.INBOUND, self.company.vpn_prefixes),
+            (Direction.OUTBOUND, answered),
+        ):
+            inbound = direction is Direction.INBOUND
+            option = (HomeAddressTemplate(ANY, home),) if inbound else ()
+            for what, prefix in prefixes.items():
+                yield SecurityPolicy(
+                    name=f"mobility_{what}/{direction.value}",
+                    direction=direction,
+                    selector=TrafficSelector(own, prefix, IPPROTO_MH),
+                    action=PolicyAction.PROTECT,
+                    precedence=Precedence.MOBILITY_BY_GATEWAY,
+                    templates=(*option, *self._gateway_templates(direction, place, bindings)),
+                    mark=BY_GATEWAY_MARK if inbound else None,
+                )
 
     def _care_of_tests(self, peers: IPv6Network) -> Iterator[SecurityPolicy]:
         """Yield what lets CoTI and CoT through, between a care-of and a VPN address."""
@@ -421,7 +452,7 @@ class NodeDatabases:
                 RoutingHeaderTemplate(ANY, home),
             ),
         )
-        if pair.outbound is not None:
+        if pair.outbound is not None and not self._is_bound_inside(peer_home, bindings):
             yield SecurityPolicy(
                 name=f"{pair.peer.name}/out",
                 direction=Direction.OUTBOUND,
@@ -440,6 +471,44 @@ class NodeDatabases:
                 ),
             )
 
+    def _between_inside_and_outside(
+        self, place: Place, bindings: Bindings
+    ) -> Iterator[SecurityPolicy]:
+        """Yield what optimises the route between a node inside and one outside (docs/adr/0022).
+
+        The care-of address inside is named in what MN-SG carries; what the one outside has, MN-SG
+        itself names.
+        """
+        own, home = self.me.internal_home_address, self.me.external_home_address
+        templates: dict[IPv6Address, tuple[Template, ...]] = {}
+        if isinstance(place, Inside):
+            for peer in bindings.optimised:
+                if self._is_node(peer):
+                    templates[peer] = (HomeAddressTemplate(home, peer, place.care_of_address),)
+        else:
+            by_gateway = self._gateway_templates(Direction.OUTBOUND, place, bindings)
+            for peer, _ in bindings.peers:
+                if self._is_bound_inside(peer, bindings):
+                    templates[peer] = (RoutingHeaderTemplate(home, peer), *by_gateway)
+        for peer, layers in sorted(templates.items()):
+            yield SecurityPolicy(
+                name=f"optimised/{peer}/out",
+                direction=Direction.OUTBOUND,
+                selector=TrafficSelector(host(own), host(peer)),
+                action=PolicyAction.PROTECT,
+                precedence=Precedence.PAIR,
+                templates=layers,
+            )
+
+    def _is_node(self, peer: IPv6Address) -> bool:
+        return self.company.node_prefix is not None and peer in self.company.node_prefix
+
+    def _is_bound_inside(self, peer: IPv6Address, bindings: Bindings) -> bool:
+        return any(
+            home_address == peer and self.company.is_inside(care_of_address)
+            for home_address, care_of_address in bindings.peers
+        )
+
     def _vpn(self, place: Place, bindings: Bindings) -> Iterator[SecurityPolicy]:
         own = host(self.me.internal_home_address)
         if isinstance(place, Inside):
@@ -449,13 +518,19 @@ class NodeDatabases:
             # A direct pair's policy has the same addresses, and another mode.
             told_apart = self.company.is_public and direction is Direction.INBOUND
             for what, prefix in self.company.vpn_prefixes.items():
+                # A node inside may say by its home address option where it is.
+                option = (HomeAddressTemplate(ANY, self.me.external_home_address),)
+                may_say = told_apart and what == "nodes"
                 yield SecurityPolicy(
                     name=f"{what}/{direction.value}",
                     direction=direction,
                     selector=TrafficSelector(own, prefix),
                     action=PolicyAction.PROTECT,
                     precedence=Precedence.BY_GATEWAY if told_apart else Precedence.VPN,
-                    templates=self._gateway_templates(direction, place, bindings),
+                    templates=(
+                        *(option if may_say else ()),
+                        *self._gateway_templates(direction, place, bindings),
+                    ),
                     mark=BY_GATEWAY_MARK if told_apart else None,
                 )
 
@@ -483,12 +558,17 @@ class NodeDatabases:
             ("to_multicast", Direction.OUTBOUND, own, MULTICAST),
             ("multicast", Direction.INBOUND, MULTICAST, vpn),
         ):
+            # What another node sends may have either header of Mobile IPv6, and no ESP.
+            home = self.me.external_home_address
+            headers = (HomeAddressTemplate(ANY, home), RoutingHeaderTemplate(ANY, home))
+            has_some = what == "nodes" and direction is Direction.INBOUND
             yield SecurityPolicy(
                 name=f"{what}/{direction.value}",
                 direction=direction,
                 selector=TrafficSelector(local, remote),
-                action=PolicyAction.BYPASS,
+                action=PolicyAction.PROTECT if has_some else PolicyAction.BYPASS,
                 precedence=Precedence.VPN,
+                templates=headers if has_some else (),
             )
 
     def _catch_all(self) -> Iterator[SecurityPolicy]:

@@ -68,6 +68,10 @@ class Company:
         prefixes = {"vpn": self.vpn_prefix}
         return prefixes if self.node_prefix is None else {**prefixes, "nodes": self.node_prefix}
 
+    def is_inside(self, care_of_address: IPv6Address) -> bool:
+        """Tell whether a node with this care-of address is inside (seed: embodiment 2)."""
+        return self.is_public and care_of_address in self.vpn_prefix
+
     @property
     def vcm_in_gateway(self) -> bool:
         """Whether the VCM is a part of sg: there are no associations of its own then."""

@@ -23,6 +23,7 @@ from mobivpn.signalling.endpoint import Effect as SignallingEffect
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal, Ticket
 from mobivpn.signalling.messages import (
+    PEER_RETURNED,
     Acknowledge,
     Answer,
     PairDropped,
@@ -117,7 +118,15 @@ class PairEnded:
     peer: NodeIdentity
 
 
-Effect = SendSignal | Settle | PairSwitched | PairEnded | Record
+@dataclass(frozen=True, slots=True)
+class PeerChangedSides:
+    """The VCM's messages tell that a peer has come inside, or is outside again."""
+
+    peer: NodeIdentity
+    inside: bool
+
+
+Effect = SendSignal | Settle | PairSwitched | PairEnded | PeerChangedSides | Record
 
 
 @dataclass(slots=True)
@@ -346,7 +355,10 @@ class SaEndpoint:
             step.waiting[Input.PEER_READY] = ready
         pair.idle_reported = False
         self._expiry.set(offer.pair, now + offer.lifetime_s)
-        return [Settle(_token(Input.INSTALLED, offer.pair, offer.generation))]
+        return [
+            PeerChangedSides(peer, inside=False),
+            Settle(_token(Input.INSTALLED, offer.pair, offer.generation)),
+        ]
 
     def _installed(self, pair: _Pair, step: _Generation, refused: str | None) -> list[Effect]:
         """Accept (208, 212); without the kernel's consent, the pair goes on as it was."""
@@ -424,7 +436,8 @@ class SaEndpoint:
             return self._answer(ticket, Acknowledge())
         pair.order = ticket
         details = {**_details(pair), "reason": reason}
-        return [Record("ordered_back", None, details), *self._leave(pair)]
+        returned = [PeerChangedSides(pair.peer, inside=True)] if reason == PEER_RETURNED else []
+        return [Record("ordered_back", None, details), *returned, *self._leave(pair)]
 
     def _leave(self, pair: _Pair) -> list[Effect]:
         for step in pair.generations.values():

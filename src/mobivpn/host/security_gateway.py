@@ -167,10 +167,7 @@ class SecurityGateway:
             return []
         if change.own_address == self._company.security_gateway_inside:
             return self._returned(node, now)
-        if (
-            change.care_of_address is not None
-            and change.care_of_address in self._company.vpn_prefix
-        ):
+        if change.care_of_address is not None and self._company.is_inside(change.care_of_address):
             return self._bound_inside(node, change.care_of_address, now)
         if change.care_of_address is None and node.name in self._inside:
             # It has fallen silent, and is still where it was: nobody outside is to be told.

@@ -29,6 +29,7 @@ class Precedence(IntEnum):
     """
 
     MOBILITY_PROTECTED = 100
+    MOBILITY_BY_GATEWAY = 103
     MOBILITY_BY_HOME_AGENT = 105
     MOBILITY = 110
     SIGNALLING = 200

@@ -3,6 +3,9 @@
 Hairpin traffic crosses the gateway's switch twice: decrypted from sg to the LAN, and back from the
 router to be encrypted again. Only the pass from sg counts and is mirrored. What comes from the
 router's side and is not on its second pass has an inside node as its source; that counts as well.
+
+A node is known by its home address or, as headers tell them to be one, by its care-of address: with
+public addresses, those inside have some.
 """
 
 from dataclasses import dataclass, field
@@ -116,6 +119,9 @@ class GatewayCore:
     _detector: Detector[Flow] = field(init=False)
     _second_passes: set[Flow] = field(default_factory=set[Flow])
     _external: dict[IPv6Address, _External] = field(default_factory=dict[IPv6Address, _External])
+    _home_by_care_of_address: dict[IPv6Address, IPv6Address] = field(
+        default_factory=dict[IPv6Address, IPv6Address]
+    )
 
     def __post_init__(self) -> None:
         self._detector = Detector[Flow](self.trigger)
@@ -134,7 +140,13 @@ class GatewayCore:
     def packet_in(self, in_port: PortRole, packet: PacketSummary, now: float) -> list[Effect]:
         """A packet of an unknown flow has come to the controller."""
         flow = Flow(in_port, packet.source, packet.destination)
-        mobile = {packet.source, packet.destination} & self.mobile_nodes
+        for care_of_address, home_address in (
+            (packet.source, packet.source_home_address),
+            (packet.destination, packet.destination_home_address),
+        ):
+            if home_address is not None and home_address in self.mobile_nodes:
+                self._home_by_care_of_address[care_of_address] = home_address
+        mobile = set(self._ends(flow)) & self.mobile_nodes
         effects: list[Effect] = [
             ForwardPacket(in_port.opposite),
             InstallFlow(
@@ -149,7 +161,7 @@ class GatewayCore:
         if flow.in_port is PortRole.ROUTER and flow.source in self._external:
             self._second_passes.add(flow)
             return effects
-        session = Session.between(flow.source, flow.destination)
+        session = Session.between(*self._ends(flow))
         known = self._detector.is_live(session)
         detected = self._detector.flow_seen(session, flow)
         if not known and not detected:
@@ -161,7 +173,7 @@ class GatewayCore:
         """A flow has been idle. That ends its session at the gateway, never a direct pair."""
         self._second_passes.discard(flow)
         if self._of_somebody(flow):
-            self._detector.flow_ended(Session.between(flow.source, flow.destination), flow)
+            self._detector.flow_ended(Session.between(*self._ends(flow)), flow)
         return []
 
     def node_external(
@@ -233,9 +245,17 @@ class GatewayCore:
             return []
         return [RemoveFlow(flow) for flow in sorted(flows, key=_order)]
 
+    def _ends(self, flow: Flow) -> tuple[IPv6Address, IPv6Address]:
+        """Return the addresses under which the ends of a flow are known."""
+        homes = self._home_by_care_of_address
+        return (
+            homes.get(flow.source, flow.source),
+            homes.get(flow.destination, flow.destination),
+        )
+
     def _of_somebody(self, flow: Flow) -> bool:
         """Tell whether a flow is a mobile node's with a correspondent."""
-        ends = {flow.source, flow.destination}
+        ends = set(self._ends(flow))
         return len(ends) == 2 and bool(ends & self.mobile_nodes) and not ends & self.infrastructure
 
     def _external_notices(self, node: IPv6Address) -> list[Effect]:

@@ -238,11 +238,15 @@ class PeerReady(_Request):
     generation: int
 
 
+PEER_RETURNED = "a node returned"
+"""Why a pair is withdrawn when one of its nodes has come home: the one that hears it has not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Withdraw(_Request):
     """The order back to the gateway. Acknowledged when nothing is encrypted for the peer any more.
 
-    What arrives from the peer is accepted until `Release`.
+    What arrives from the peer is accepted until `Release`. `reason` may be PEER_RETURNED.
     """
 
     answered_at_once = False

@@ -14,7 +14,15 @@ from mobivpn.errors import IllegalTransition
 from mobivpn.ipsec.keying import PairKeys
 from mobivpn.ipsec.minting import PairPlan
 from mobivpn.ipsec.sa import AssociationPlan, Mode
-from mobivpn.signalling.messages import BindingKeys, PeerReady, Release, Request, SaOffer, Withdraw
+from mobivpn.signalling.messages import (
+    PEER_RETURNED,
+    BindingKeys,
+    PeerReady,
+    Release,
+    Request,
+    SaOffer,
+    Withdraw,
+)
 
 
 class EndState(Enum):
@@ -68,7 +76,7 @@ GONE = frozenset({EndState.BACK, EndState.HOME})
 class EndReason(Enum):
     """Why a pair ends; the values go into `Withdraw` and events."""
 
-    RETURNED = "a node returned"
+    RETURNED = PEER_RETURNED
     IDLE = "idle"
     REFUSED = "refused"
     GIVEN_UP = "no answer"

@@ -281,3 +281,21 @@ src 2001:db8::2 dst 2001:db8::1
 \t  0(bytes), 0(packets)
 """
     assert list(packet_counts(text)) == [(0x1001, 10), (0x1002, 0)]
+
+
+def test_packet_counts_of_bindings_are_read_as_well():
+    text = """\
+src 2001:db8:ee::d1 dst 2001:db8:ee::d2
+\tproto hao spi 0x00000000(0) reqid 0(0x00000000) mode ro
+\treplay-window 0 seq 0x00000000 flag  (0x00000000)
+\tcoa 2001:db8:1::d1
+\tlifetime current:
+\t  1000(bytes), 9(packets)
+src :: dst 2001:db8:ee::d1
+\tproto route2 spi 0x00000000(0) reqid 0(0x00000000) mode ro
+\tlifetime current:
+\t  0(bytes), 3(packets)
+"""
+    option = RouteOptimisation(Extension.HOME_ADDRESS_OPTION, HOME, PEER, CARE_OF)
+    header = RouteOptimisation(Extension.ROUTING_HEADER, IPv6Address("::"), HOME, CARE_OF)
+    assert dict(packet_counts(text)) == {option.identity: 9, header.identity: 3}

@@ -1,11 +1,12 @@
 """Who believes a node to be where it is not, by the kernels' own word."""
 
+from dataclasses import replace
 from ipaddress import IPv6Network
 
 import pytest
 
 from experiments.databases import Association, Database
-from experiments.measure.bindings import wrong_bindings
+from experiments.measure.bindings import wrong_bindings, wrong_bindings_inside
 from experiments.network_plan import NetworkPlan, plan_from_run
 
 HOME = {"mn1": "2001:db8:ee::d1", "mn2": "2001:db8:ee::d2"}
@@ -54,6 +55,22 @@ def test_a_missing_binding_is_wrong(plan: NetworkPlan):
     without = [found for found in databases(CARE_OF) if found.node != "sg"]
     wrong = list(wrong_bindings(without, PLACES, plan))
     assert [(found.holder, found.care_of_address) for found in wrong] == [("sg", ""), ("sg", "")]
+
+
+INSIDE_CARE_OF = "2001:db8:10::1"
+
+
+@pytest.mark.parametrize(("told", "wrong"), [(INSIDE_CARE_OF, 0), (CARE_OF["mn1"], 2), ("", 2)])
+def test_a_node_inside_is_known_to_its_peer_outside_by_its_address_on_the_lan(
+    plan: NetworkPlan, told: str, wrong: int
+):
+    public = replace(plan, vpn_prefixes=(IPv6Network("2001:db8:10::/64"),))
+    held = {
+        "mn1": entry("hao", HOME["mn1"], HOME["mn2"], told),
+        "mn2": entry("route2", HOME["mn2"], HOME["mn1"], told),
+    }
+    found = [Database("end", name, (own,), ()) for name, own in held.items()]
+    assert len(list(wrong_bindings_inside(found, "mn1", ["mn2"], public))) == wrong
 
 
 def test_a_node_that_is_home_has_no_binding_to_be_wrong(plan: NetworkPlan):

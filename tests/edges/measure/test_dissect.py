@@ -29,7 +29,7 @@ from scapy.packet import Packet, Raw
 from experiments import dissect
 from experiments.dissect import Dissector, Layers
 from experiments.esp_keys import Combined, EspKey, EspKeys, read_esp_sa
-from experiments.paths import PacketPath, joined, path_of
+from experiments.paths import PacketPath, joined, path_of, tells_care_of_address
 from experiments.pcapng import read_frames
 
 CAPTURES = Path(__file__).parents[2] / "support" / "captures"
@@ -215,17 +215,17 @@ def test_no_damaged_packet_raises(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("capture", "path", "innermost"),
+    ("capture", "path", "innermost", "optimised"),
     [
-        ("home-agent-tunnel", PacketPath.VIA_GATEWAY, dissect.Icmpv6),
-        ("hairpin", PacketPath.VIA_GATEWAY, dissect.Icmpv6),
-        ("home-agents", PacketPath.VIA_HOME_AGENTS, dissect.Icmpv6),
-        ("direct", PacketPath.DIRECT, dissect.Icmpv6),
-        ("home-registration", None, dissect.Mobility),
+        ("home-agent-tunnel", PacketPath.VIA_GATEWAY, dissect.Icmpv6, {False}),
+        ("hairpin", PacketPath.VIA_GATEWAY, dissect.Icmpv6, {False}),
+        ("home-agents", PacketPath.VIA_HOME_AGENTS, dissect.Icmpv6, {False}),
+        ("direct", PacketPath.DIRECT, dissect.Icmpv6, {False}),
+        ("home-registration", None, dissect.Mobility, {True}),
     ],
 )
 def test_every_path_of_a_real_kernel_is_told(
-    capture: str, path: PacketPath | None, innermost: type, plan
+    capture: str, path: PacketPath | None, innermost: type, optimised: set[bool], plan
 ) -> None:
     dissector = Dissector(read_esp_sa(CAPTURES / "esp_sa"))
     protected = []
@@ -237,6 +237,17 @@ def test_every_path_of_a_real_kernel_is_told(
     assert dissector.unopened == 0
     assert {path_of(layers, plan) for layers in protected} == {path}
     assert {type(layers[-1]) for layers in protected} == {innermost}
+    assert {tells_care_of_address(layers) for layers in protected} == optimised
+
+
+def test_a_packet_is_optimised_that_tells_a_care_of_address_itself() -> None:
+    routed = IPv6ExtHdrRouting(type=2, segleft=1, addresses=[HOME_2])
+    source_routed = IPv6ExtHdrRouting(type=0, addresses=[HOME_2])
+    outer, inner = IPv6(src=CARE_OF_2, dst=HOME_1), IPv6(src=INNER_1, dst=INNER_2)
+    assert tells_care_of_address(layers_of(inner / routed / UDP()))
+    assert tells_care_of_address(layers_of(outer / inner / routed / UDP()))
+    assert not tells_care_of_address(layers_of(outer / routed / inner / UDP()))
+    assert not tells_care_of_address(layers_of(inner / source_routed / UDP()))
 
 
 def test_no_esp_is_inside_unless_the_other_link_knows_better(plan) -> None:

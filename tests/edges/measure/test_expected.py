@@ -1,5 +1,6 @@
 """What to expect of a pair follows from a scenario's places and moves, and from nothing else."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +119,37 @@ def test_what_is_lost_in_passing_is_lost_by_the_moves(plan: NetworkPlan) -> None
         9200,
         pytest.approx(9200 + SETTLING * bound_ms, abs=0.01),
     ]
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_with_public_addresses_a_session_that_was_direct_goes_on_optimised(
+    plan: NetworkPlan, is_public: bool
+) -> None:
+    made = timeline(
+        (5000, "mn2", "cell"),
+        (10000, "mn1", "wifi1"),
+        (15000, "mn1", "lan"),
+        (20000, "mn2", "wifi2"),
+        (25000, "mn2", "lan"),
+        (30000, "mn2", "cell"),
+        mn1="lan",
+        mn2="lan",
+    )
+    public = replace(plan, is_public=is_public)
+    expected = stages(places_of_run({}, made, PAIR), made, PAIR, public, ALWAYS)
+    optimised = [False, False, False, is_public, is_public, False, False]
+    assert [stage.optimised for stage in expected] == optimised
+
+
+@pytest.mark.parametrize(("stay_ms", "optimised"), [(3000, False), (4000, True)])
+def test_a_short_stay_inside_is_not_expected_to_be_optimised(
+    plan: NetworkPlan, stay_ms: int, optimised: bool
+) -> None:
+    made = timeline((5000, "mn1", "lan"), (5000 + stay_ms, "mn1", "wifi1"), mn1="wifi1", mn2="cell")
+    public = replace(plan, is_public=True)
+    expected = stages(places_of_run({}, made, PAIR), made, PAIR, public, ALWAYS)
+    assert expected[1].settles
+    assert expected[1].optimised is optimised
 
 
 def test_stages_without_moves_attribute_nothing() -> None:

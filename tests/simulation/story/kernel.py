@@ -22,7 +22,7 @@ from mobivpn.ipsec.policy import (
     Template,
 )
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
-from mobivpn.ipsec.sa import Mode, SecurityAssociation, Spi
+from mobivpn.ipsec.sa import Mode, SecurityAssociation
 from mobivpn.ipsec.selector import (
     EVERYWHERE,
     IPPROTO_ESP,
@@ -97,7 +97,7 @@ class Kernel:
 
     fixed: frozenset[IPv6Address] = frozenset()
     carriers: set[str] = field(default_factory=set[str])
-    used: Counter[Spi] = field(default_factory=Counter[Spi])
+    used: Counter[Hashable] = field(default_factory=Counter[Hashable])
     refused: list[Entry] = field(default_factory=list[Entry])
     dropped: Counter[str] = field(default_factory=Counter[str])
     tentative: set[IPv6Address] = field(default_factory=set[IPv6Address])
@@ -271,6 +271,7 @@ class Kernel:
         binding = self._entries.get((extension, source, destination))
         if not isinstance(binding, RouteOptimisation):
             return packet
+        self.used[binding.identity] += 1
         if routing:
             return replace(packet, destination=binding.care_of_address, final=destination)
         return replace(packet, source=binding.care_of_address, home_address=source)
@@ -334,6 +335,7 @@ class Kernel:
             if isinstance(entry, RouteOptimisation):
                 here = packet.destination if packet.final is not None else packet.source
                 if entry.care_of_address in (ANY, here):
+                    self.used[entry.identity] += 1
                     return True
         return False
 

@@ -3,6 +3,7 @@
 That nothing leaves in clear is held for every packet, by the world itself.
 """
 
+from ipaddress import IPv6Address
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobivpn.host.plan import NodeIdentity
+from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingUpdate
 from mobivpn.variants import GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
@@ -95,6 +97,93 @@ def test_the_whole_walk(public: bool, vcm_at: VcmPlace, combined: bool, agent_de
     assert world.outside_packets > 0
     assert world.stored == {}
     assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+def optimised(world: World, for_s: float = 1.0) -> set[bool]:
+    """Return whether packets from now on tell a care-of address inside what may be around them."""
+    since = world.now
+    world.run_until(since + for_s + UNDER_WAY_S)
+    return {p.by_care_of_address for p in world.probes if since <= p.sent_at < since + for_s}
+
+
+def bindings_between_nodes(world: World) -> set[tuple[str, IPv6Address, IPv6Address]]:
+    """Return who believes which node to be where."""
+    homes = {node.external_home_address for node in world.company.nodes}
+    return {
+        (node.name, entry.destination, entry.care_of_address)
+        for node in world.nodes.values()
+        for entry in node.kernel.entries()
+        if isinstance(entry, RouteOptimisation)
+        and entry.extension is Extension.ROUTING_HEADER
+        and entry.destination in homes - {node.me.external_home_address}
+    }
+
+
+@pytest.mark.parametrize(
+    ("agent_delay_s", "options"),
+    [
+        (0.0, {}),
+        (0.05, {}),
+        (0.0, {"binding_keys": True}),
+        (0.0, {"sg_binding": GatewayBinding.NO}),
+        (0.0, {"vcm_at": VcmPlace.GATEWAY}),
+        (0.05, {"vcm_sa": VcmAssociation.DIRECT}),
+    ],
+)
+def test_between_inside_and_outside_the_route_is_optimised_as_long_as_the_session_lives(
+    agent_delay_s: float, options: dict[str, Any]
+):
+    world = talking(World(public=True, faults=Faults(agent_delay_s=agent_delay_s), **options))
+    home = world.company.node("mn1").external_home_address
+    inside = world.nodes[MN1].care_of_address_inside
+    move(world, MN2, "cell")
+    assert optimised(world) == {False}
+    move(world, MN1, "wifi1")
+    for _ in range(2):
+        # mn1 returns, mn2 goes on; later, mn1 leaves again.
+        move(world, MN1, LAN)
+        world.run_until(world.now + 5.0)
+        assert calm_paths(world) == world.by_gateway
+        assert optimised(world) == {True}
+        assert bindings_between_nodes(world) == {("mn2", home, inside)}
+        move(world, MN2, "wifi2")
+        assert optimised(world) == {True}
+        move(world, MN1, "wifi1")
+        world.run_until(world.now + 5.0)
+        assert calm_paths(world) == {""}
+        assert len(bindings_between_nodes(world)) == 2
+    move(world, MN1, LAN)
+    move(world, MN2, LAN)
+    assert calm_paths(world) == {""}
+    assert optimised(world) == {False}
+    assert bindings_between_nodes(world) == set()
+    assert all(len(probe.arrived_at) <= 1 for probe in world.probes)
+
+
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
+def test_two_nodes_that_come_inside_at_once_do_not_stay_bound(agent_delay_s: float):
+    world = World(public=True, faults=Faults(agent_delay_s=agent_delay_s))
+    both_outside(world)
+    world.move(MN2, LAN)
+    move(world, MN1, LAN)
+    world.run_until(world.now + 30.0)
+    assert calm_paths(world) == {""}
+    assert optimised(world) == {False}
+    assert bindings_between_nodes(world) == set()
+
+
+@pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])
+def test_between_inside_and_outside_a_binding_ends_with_its_session(agent_delay_s: float):
+    faults = Faults(agent_delay_s=agent_delay_s)
+    world = World(public=True, faults=faults, pair_idle_s=20.0)
+    talking(world, until=30.0)
+    for node, network in ((MN2, "cell"), (MN1, "wifi1"), (MN1, LAN)):
+        move(world, node, network)
+    world.run_until(30.0)
+    assert bindings_between_nodes(world) != set()
+    world.run_until(60.0)
+    assert world.events("optimisation_idle") == ["optimisation_idle"]
+    assert bindings_between_nodes(world) == set()
 
 
 @pytest.mark.parametrize("agent_delay_s", [0.0, 0.05])

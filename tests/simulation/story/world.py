@@ -104,6 +104,8 @@ class Probe:
     sent_at: float
     via: list[str] = field(default_factory=list[str])
     arrived_at: list[float] = field(default_factory=list[float])
+    by_care_of_address: bool = False
+    """A header of its own tells a care-of address, whatever is around it."""
 
     @property
     def path(self) -> str:
@@ -226,6 +228,11 @@ class Node(Agent):
     def care_of_address(self, network: str, duplicates: int = 0) -> IPv6Address:
         identifier = interface_identifier(self._hardware_address, duplicates)
         return IPv6Address(int(PREFIX[network].network_address) | identifier)
+
+    @property
+    def care_of_address_inside(self) -> IPv6Address:
+        identifier = interface_identifier(self._hardware_address, 0)
+        return IPv6Address(int(self.world.company.vpn_prefix.network_address) | identifier)
 
     def detach(self, device: str) -> None:
         del self.networks[device]
@@ -869,7 +876,13 @@ class World:
         if known is not None:
             self._flows[flow] = (known[0], self.now)
             return
-        summary = PacketSummary(packet.source, packet.destination, packet.protocol)
+        summary = PacketSummary(
+            packet.source,
+            packet.destination,
+            packet.protocol,
+            source_home_address=packet.home_address,
+            destination_home_address=packet.final,
+        )
         self.from_detector(self.detector.packet_in(in_port, summary, self.now))
 
     def from_detector(self, effects: Iterable[Any]) -> None:
@@ -894,3 +907,4 @@ def note(packet: Packet, station: str) -> None:
         content = content.content
     if isinstance(content, Datagram) and isinstance(content.body, Probe):
         content.body.via.append(station)
+        content.body.by_care_of_address |= (packet.final or packet.home_address) is not None

@@ -23,7 +23,14 @@ from mobivpn.host.node_databases import (
 from mobivpn.host.security_gateway import UNDER_WAY_S, SecurityGateway, TellDetector
 from mobivpn.ipsec.databases import Databases
 from mobivpn.ipsec.minting import mint_pair
-from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
+from mobivpn.ipsec.policy import (
+    ANY,
+    EspTemplate,
+    HomeAddressTemplate,
+    PolicyAction,
+    RoutingHeaderTemplate,
+    SecurityPolicy,
+)
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import EspAlgorithm, Mode, SecurityAssociation, Spi
 from mobivpn.ipsec.selector import IPPROTO_ESP, IPPROTO_MH, Direction, host
@@ -95,7 +102,8 @@ def test_outside_every_vpn_address_is_behind_the_gateway(place: Place, remote: I
 def test_inside_there_is_no_ipsec(remote: IPv6Address):
     for direction in (Direction.OUTBOUND, Direction.INBOUND):
         policy = first_match(NODE.at(INSIDE), direction, (HOME, remote))
-        assert policy.action is PolicyAction.BYPASS
+        assert policy.action is not PolicyAction.DISCARD
+        assert not any(isinstance(template, EspTemplate) for template in policy.templates)
 
 
 @pytest.mark.parametrize("place", [Detached(), OUTSIDE])
@@ -123,6 +131,59 @@ def test_a_binding_lets_no_data_through_that_is_not_under_esp():
     out = first_match(held, Direction.OUTBOUND, (HOME, PEER))
     assert esp_of(out).destination == SG
     assert first_match(held, Direction.INBOUND, (HOME, PEER)).action is PolicyAction.DISCARD
+
+
+def by_gateway(policy: SecurityPolicy) -> bool:
+    esp = [t for t in policy.templates if isinstance(t, EspTemplate)]
+    return [(t.mode, {t.source, t.destination}) for t in esp] == [(Mode.TUNNEL, {HOME, SG})]
+
+
+@pytest.mark.parametrize("pairs", [[], [PAIR]], ids=["no pair", "a pair that is not over yet"])
+def test_what_mn_sg_carries_names_the_care_of_address_of_a_peer_inside(pairs: list[DirectPair]):
+    inside = COMPANY.vpn_prefix[0xD2]
+    bindings = Bindings(peers=((PEER, inside),), inside=frozenset({PEER}))
+    held = NODE.at(OUTSIDE, bindings, pairs)
+    out = first_match(held, Direction.OUTBOUND, (HOME, PEER))
+    assert out.templates[0] == RoutingHeaderTemplate(HOME, PEER)
+    assert by_gateway(out)
+    assert RouteOptimisation(Extension.ROUTING_HEADER, HOME, PEER, inside) in held
+    received = first_match(held, Direction.INBOUND, (HOME, PEER), mark=BY_GATEWAY_MARK)
+    assert received.templates[0] == HomeAddressTemplate(ANY, HOME)
+    assert by_gateway(received)
+
+
+def test_a_node_inside_names_its_care_of_address_to_those_that_know_it_and_to_no_other():
+    held = NODE.at(INSIDE, Bindings(announced=frozenset({PEER}), optimised=frozenset({PEER, SG})))
+    option = RouteOptimisation(Extension.HOME_ADDRESS_OPTION, HOME, PEER, CARE_OF_INSIDE)
+    assert option in held
+    out = first_match(held, Direction.OUTBOUND, (HOME, PEER))
+    assert out.templates == (HomeAddressTemplate(HOME, PEER, CARE_OF_INSIDE),)
+    third = COMPANY.nodes[2].external_home_address
+    for remote in (third, WORKSTATION, SG):
+        assert first_match(held, Direction.OUTBOUND, (HOME, remote)).templates == ()
+
+
+def test_mobility_messages_of_a_peer_inside_go_by_mn_sg_and_no_others():
+    mobility = {"protocol": IPPROTO_MH}
+    bindings = Bindings(inside=frozenset({PEER}))
+    held, unaware = NODE.at(OUTSIDE, bindings), NODE.at(OUTSIDE)
+    inside = COMPANY.vpn_prefix[0xD2]
+    assert by_gateway(first_match(held, Direction.OUTBOUND, (HOME, PEER), **mobility))
+    for remote in (inside, PEER):
+        received = first_match(
+            unaware, Direction.INBOUND, (HOME, remote), mark=BY_GATEWAY_MARK, **mobility
+        )
+        assert by_gateway(received)
+        by_ha = first_match(held, Direction.INBOUND, (HOME, remote), **mobility)
+        assert not by_gateway(by_ha)
+    assert by_gateway(first_match(unaware, Direction.OUTBOUND, (HOME, inside), **mobility))
+    assert not by_gateway(first_match(unaware, Direction.OUTBOUND, (HOME, PEER), **mobility))
+
+
+def test_care_of_tests_pass_inside_as_well():
+    for direction in (Direction.OUTBOUND, Direction.INBOUND):
+        test = first_match(NODE.at(INSIDE), direction, (CARE_OF_INSIDE, PEER), protocol=IPPROTO_MH)
+        assert test.action is PolicyAction.BYPASS
 
 
 def test_care_of_tests_pass_outside_and_data_of_a_care_of_address_does_not():

@@ -99,6 +99,33 @@ def test_only_mobile_to_mobile_flows_are_mirrored_and_only_on_their_way_from_sg(
     assert rule.out_port is in_port.opposite
 
 
+def test_a_node_inside_is_known_by_its_care_of_address_as_well():
+    gateway = outside(MN1)
+    here = IPv6Address("2001:db8:10::d2")
+    by_care_of_address = (
+        (SG, PacketSummary(A, here, 17, destination_home_address=B)),
+        (ROUTER, PacketSummary(here, A, 17, source_home_address=B)),
+    )
+    rules = [
+        effect
+        for in_port, seen in by_care_of_address
+        for effect in gateway.packet_in(in_port, seen, 0.0)
+        if isinstance(effect, InstallFlow)
+    ]
+    assert [rule.flow for rule in rules] == [Flow(SG, A, here), Flow(ROUTER, here, A)]
+    assert [rule.mirror for rule in rules] == [True, False]
+    gateway.flow_removed(rules[0].flow, 30.0)
+    assert SessionDetected(A, B) in notices(leave(gateway, MN2))
+
+
+def test_when_the_flows_of_a_care_of_address_are_idle_the_session_is_over():
+    gateway = outside(MN1)
+    here = IPv6Address("2001:db8:10::d2")
+    gateway.packet_in(SG, PacketSummary(A, here, 17, destination_home_address=B), 0.0)
+    gateway.flow_removed(Flow(SG, A, here), 30.0)
+    assert SessionDetected(A, B) not in notices(leave(gateway, MN2))
+
+
 def test_202_carries_the_nodes_addresses_and_all_correspondents_inside_ones_too():
     gateway = core()
     packet(gateway, ROUTER, FILE_SERVER, A)

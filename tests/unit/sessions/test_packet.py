@@ -10,6 +10,7 @@ from mobivpn.errors import MalformedError
 from mobivpn.sessions.packet import PacketSummary, summarise
 
 MN1, MN2 = IPv6Address("fd00:10::d1"), IPv6Address("fd00:10::d2")
+HOME = IPv6Address("2001:db8:ee::d2")
 UDP, TCP, ESP, ICMPV6, NO_NEXT = 17, 6, 50, 58, 59
 PORTS = bytes.fromhex("1b5f1452")
 
@@ -41,6 +42,35 @@ def test_what_has_no_ports_has_none(protocol: int):
 def test_extension_headers_are_passed_over():
     headers = extension(43) + extension(60, 24) + extension(44, 16) + fragment(UDP, 0)
     assert summarise(frame(0, headers + PORTS)) == PacketSummary(MN1, MN2, UDP, 7007, 5202)
+
+
+def test_the_headers_of_mobile_ipv6_tell_the_home_addresses():
+    routing = bytes((60, 2, 2, 1)) + bytes(4) + HOME.packed
+    option = bytes((UDP, 2, 0, 1, 0, 0, 201, 16)) + MN2.packed
+    summary = summarise(frame(43, routing + option + PORTS))
+    assert (summary.source, summary.destination) == (MN1, MN2)
+    assert (summary.source_home_address, summary.destination_home_address) == (MN2, HOME)
+    assert summary.destination_port == 5202
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        bytes((UDP, 2, 0, 1)) + bytes(4) + MN2.packed,
+        bytes((UDP, 0, 2, 1)) + bytes(4),
+    ],
+    ids=["another type", "no address"],
+)
+def test_no_other_routing_header_does(header: bytes):
+    assert summarise(frame(43, header + PORTS)) == PacketSummary(MN1, MN2, UDP, 7007, 5202)
+
+
+@pytest.mark.parametrize(
+    "options", [bytes((1, 4, 0, 0, 0, 0)), bytes((201, 4, 1, 2, 3, 4)), bytes((5, 200)) + bytes(4)]
+)
+def test_no_other_option_does(options: bytes):
+    packet = frame(60, bytes((UDP, 0)) + options + PORTS)
+    assert summarise(packet) == PacketSummary(MN1, MN2, UDP, 7007, 5202)
 
 
 def test_a_later_fragment_has_no_ports():
