@@ -43,7 +43,7 @@ from mobivpn.mip6.messages import (
     HomeTestInit,
     Unrecognised,
 )
-from mobivpn.mip6.mobile_node import UNKNOWN_BINDING, MobileNode
+from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.registration import (
     CORRESPONDENT,
     HOME,
@@ -237,11 +237,12 @@ class MobileNodeHost:
             carried += self._tell_movement(now)
         carried += self._from_endpoint(self._endpoint.came_inside(), now)
         self._peers_inside.clear()
-        carried += self._forget_bindings(now)
-        carried += self._settle()
+        forgetting, telling = self._forget_bindings(now)
+        carried += [*forgetting, *self._settle()]
         announced = care_of_address or self._me.internal_home_address
         carried.append(AnnounceAddress(announced, place.device))
         carried.append(Record("mn_inside", details={"device": place.device}))
+        carried += telling
         was_away, self._away = self._away, False
         self._proposes_at = None
         if care_of_address is not None:
@@ -276,6 +277,9 @@ class MobileNodeHost:
             given = self._correspondent.message_received(
                 message, source, destination, now, care_of_address
             )
+        elif isinstance(message, BindingError) and source in self._bound_from_inside():
+            # The peer has come inside as well.
+            given = self._mobility.forget(source)
         elif message is not None:
             given = self._mobility.message_received(message, source, destination, now)
         carried = self._carry_on(given, now)
@@ -286,7 +290,8 @@ class MobileNodeHost:
             carried += self._carry_on(self._mobility.somebody_moved(now), now)
         if self._company.is_public and isinstance(self._place, Inside):
             # Two nodes inside need no route but the LAN's.
-            carried += self._forget_bindings(now)
+            forgetting, telling = self._forget_bindings(now)
+            carried += [*forgetting, *telling]
         return [*carried, *self._input.drops(now)]
 
     def home_address_refused(self, option: RefusedOption, now: float) -> list[Effect]:
@@ -322,26 +327,29 @@ class MobileNodeHost:
         if change.source_address is not None:
             self._source_by_peer[change.peer] = change.source_address
         details = {"peer": str(change.peer), "phase": change.phase.value}
-        carried: list[Effect] = [*self._settle(), Record("registration", details=details)]
         self._idleness.carriers_changed(self._carriers(), now)
-        node = self._company.node_at(change.peer)
-        if change.reason == UNKNOWN_BINDING and node and isinstance(self._place, Inside):
-            # The peer has come inside as well.
-            carried += self._carry_on(self._mobility.forget(change.peer), now)
-        return carried
+        return [*self._settle(), Record("registration", details=details)]
 
-    def _forget_bindings(self, now: float) -> list[Effect]:
-        """Give up what this node knows of others, and tell those that are inside that it does."""
-        carried: list[Effect] = []
+    def _forget_bindings(self, now: float) -> tuple[list[Effect], list[Effect]]:
+        """Give up what this node knows of others; return what tells so to those inside as well.
+
+        To their home addresses, by r22, which a router advertisement has told: the kernel asks for
+        no neighbour while its own address is optimistic (RFC 4429 section 3.3).
+        """
         own = self._me.external_home_address
-        for node in self._company.nodes:
-            peer = node.external_home_address
-            care_of_address = self._care_of_address_by_peer.get(peer)
-            carried += self._carry_on(self._correspondent.forget(peer, now), now)
-            if care_of_address is not None and self._company.is_inside(care_of_address):
-                error = BindingError(ErrorStatus.UNKNOWN_BINDING, peer)
-                carried.append(SendMobility(own, care_of_address, error))
-        return carried
+        telling: list[Effect] = [
+            SendMobility(own, peer, BindingError(ErrorStatus.UNKNOWN_BINDING, peer))
+            for peer, at in self._care_of_address_by_peer.items()
+            if self._company.is_inside(at)
+        ]
+        forgetting = [
+            effect
+            for node in self._company.nodes
+            for effect in self._carry_on(
+                self._correspondent.forget(node.external_home_address, now), now
+            )
+        ]
+        return forgetting, telling
 
     def _binding_changed(self, change: BindingChanged, now: float) -> list[Effect]:
         peer = change.home_address
@@ -380,8 +388,8 @@ class MobileNodeHost:
         for peer, idle_s in self._idleness.use_read(packets_by_carrier, self._carriers(), now):
             carried += self._from_endpoint(self._endpoint.pair_idle(peer, idle_s, now), now)
             if peer in self._bound_from_inside():
-                details = {"peer": str(peer), "idle_s": int(idle_s)}
-                carried.append(Record("optimisation_idle", None, details))
+                details = {"peer": str(peer)}
+                carried.append(Record("optimisation_idle", details=details))
                 carried += self._carry_on(self._mobility.deregister(peer, now), now)
         return carried
 

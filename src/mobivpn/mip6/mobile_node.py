@@ -44,9 +44,6 @@ from mobivpn.mip6.return_routability import Test
 from mobivpn.mip6.settings import MobileNodeSettings
 from mobivpn.mip6.transmission import SENDING, TIMER_BY_TEST, Transmission
 
-UNKNOWN_BINDING = "unknown-binding"
-"""Why a registration begins anew of which the peer says that it does not know it."""
-
 _TESTING = frozenset({Phase.ROUTABILITY, Phase.RENEWING, Phase.MOVED, Phase.LEAVING})
 _UPDATING = frozenset({Phase.UPDATING, Phase.REFRESHING, Phase.MOVING, Phase.DEREGISTERING})
 _BOUND = frozenset({Phase.REGISTERED, Phase.RENEWING, Phase.REFRESHING})
@@ -473,7 +470,7 @@ class MobileNode:
             # While an update is under way, data that overtook it is no news.
             if message.home_address != self.home_address or entry.phase not in _BOUND:
                 return self._drop("unexpected-error")
-            return self._unbound(entry, now, UNKNOWN_BINDING)
+            return self._unbound(entry, now, "unknown-binding")
         # Anybody can send this: it ends nothing that has worked before.
         if message.status == ErrorStatus.UNRECOGNISED_MESSAGE_TYPE and entry.phase in (
             Phase.ROUTABILITY,

@@ -104,8 +104,8 @@ class Probe:
     sent_at: float
     via: list[str] = field(default_factory=list[str])
     arrived_at: list[float] = field(default_factory=list[float])
-    by_care_of_address: bool = False
-    """A header of its own tells a care-of address, whatever is around it."""
+    optimised: bool = False
+    """On its receiver's link it told a care-of address itself, whatever was around it."""
 
     @property
     def path(self) -> str:
@@ -339,6 +339,13 @@ class Node(Agent):
                     self.world.outside(protected, DELAY_S[network])
 
     def arrive(self, packet: Packet) -> None:
+        innermost, content = packet, packet.content
+        while isinstance(content, Esp | Packet):
+            if isinstance(content, Packet):
+                innermost = content
+            content = content.content
+        if isinstance(content, Datagram) and isinstance(content.body, Probe):
+            content.body.optimised = (innermost.final or innermost.home_address) is not None
         received = self.kernel.receive(packet)
         if received is not None and self.kernel.has_address(received.packet.destination):
             self.deliver(received)
@@ -907,4 +914,3 @@ def note(packet: Packet, station: str) -> None:
         content = content.content
     if isinstance(content, Datagram) and isinstance(content.body, Probe):
         content.body.via.append(station)
-        content.body.by_care_of_address |= (packet.final or packet.home_address) is not None
