@@ -128,7 +128,8 @@ class _Transmission:
         """Whether `sighting` belongs to it: soon, and not where it was before in the same skin."""
         if sighting.time_ns - self.sightings[0].time_ns > UNDER_WAY_AT_MOST_NS:
             return False
-        return all((s.link, s.outer) != (sighting.link, sighting.outer) for s in self.sightings)
+        here = sighting.link, sighting.outer, sighting.hop_limit
+        return all((s.link, s.outer, s.hop_limit) != here for s in self.sightings)
 
 
 class _HostNames:

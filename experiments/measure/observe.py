@@ -79,7 +79,8 @@ class PairPacket(NamedTuple):
 class MessageSighting(NamedTuple):
     """A message on one link: `source` and `destination` are logical, home addresses if known.
 
-    `outer` is the outermost pair of addresses: a home agent's link sees a message twice.
+    `outer` is the outermost pair of addresses: a home agent's link sees a message twice. So does
+    r22's on the LAN, if it routes from there to there: with a lower `hop_limit`.
     """
 
     time_ns: int
@@ -88,6 +89,7 @@ class MessageSighting(NamedTuple):
     source: bytes
     destination: bytes
     outer: tuple[bytes, bytes]
+    hop_limit: int
     content: bytes
 
 
@@ -251,7 +253,10 @@ class _LinkObserver:
         outer = (first.source, first.destination)
         self._learn_care_of_addresses(layers)
         self._seen.messages.append(
-            MessageSighting(time_ns, self._link, protocol, source, destination, outer, content)
+            MessageSighting(
+                *(time_ns, self._link, protocol, source, destination, outer, first.hop_limit),
+                content,
+            )
         )
 
     def _learn_care_of_addresses(self, layers: Layers) -> None:

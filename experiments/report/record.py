@@ -39,6 +39,7 @@ class Probe:
     arrived_s: float | None
     rtt_ms: float | None
     refused: str
+    optimised: bool = False
 
     @property
     def lost(self) -> bool:
@@ -397,6 +398,7 @@ class _Clock:
             arrived_s=self.optional(row["arrived_s"]),
             rtt_ms=_number(row["rtt_ms"]),
             refused=row["refused"],
+            optimised=row.get("optimised") == "yes",
         )
 
     def move(self, row: Mapping[str, str]) -> Move:

@@ -132,7 +132,8 @@ def rows_of(record: Record, move: Move) -> list[Row]:
     messages = list(_until_quiet(list(_relevant(span, move)), move))
     firsts = list(_first_packets(record, move.begin_s, end_s))
     last = max([m.sent_s for m in messages] + [row.sent_s for row in firsts], default=0.0)
-    known = {_identity(m) for m in record.messages if m.sent_s < move.begin_s}
+    # What has no number of its own is a new one with each move.
+    known = {_identity(m) for m in record.messages if m.details and m.sent_s < move.begin_s}
     rows = [row for row in firsts if row.sent_s <= last]
     for message in messages:
         again = _identity(message) in known and message.protocol != "neighbour discovery"

@@ -67,6 +67,7 @@ def sentences(record: Record) -> list[Sentence]:
         *_beginning(record),
         *(Sentence(move.begin_s, _move(record, move)) for move in record.detailed_moves),
         *_switches(record),
+        *_optimised(record),
         *_unmatched(record),
         *_ending(record),
     ]
@@ -100,7 +101,8 @@ def _beginning(record: Record) -> Iterator[Sentence]:
         )
     if record.phases and record.phases[0].name == "inside":
         took = _took(record, "inside")
-        yield Sentence(0.0, f"Both are inside, and talk over the LAN in clear{took}.")
+        way = ", by way of r22" if record.run.get("embodiment") == 2 else ""
+        yield Sentence(0.0, f"Both are inside, and talk over the LAN in clear{way}{took}.")
     elif record.phases:
         where = ", ".join(f"{node} in {place}" for node, place in record.start.items())
         yield Sentence(0.0, f"At the beginning the nodes are not both inside: {where}.")
@@ -188,6 +190,24 @@ def _switches(record: Record) -> Iterator[Sentence]:
             Sentence(message.sent_s, text.format(destination=message.destination or "a node"))
             for message in _firsts(record.messages, name)
         )
+
+
+def _optimised(record: Record) -> Iterator[Sentence]:
+    """Tell from when on packets through the gateway are optimised."""
+    for phase in record.phases:
+        sent = [
+            probe.sent_s
+            for probe in record.probes
+            if probe.optimised
+            and probe.path == "via_gateway"
+            and phase.begin_s <= probe.sent_s < phase.end_s
+        ]
+        if sent and phase.name == "via_gateway":
+            yield Sentence(
+                min(sent),
+                "The route stays optimised: the node inside has told its peer its address on the "
+                "LAN, and what goes through the gateway bears it.",
+            )
 
 
 def _firsts(messages: Sequence[Message], name: str) -> Iterator[Message]:

@@ -193,6 +193,21 @@ def test_without_bindings_nobody_outside_tells_the_gateway_where_it_is(runs: Seq
     assert not any(is_external(link) for m in to_sg for link in m["links"].split())
 
 
+@pytest.mark.runs(UNBOUND)
+def test_with_public_addresses_the_route_stays_optimised_until_both_are_inside(runs: Sequence[Run]):
+    for run in runs:
+        checks = {check["name"]: check for check in run.summary["checks"]}
+        check = checks["route optimised between inside and outside"]
+        assert (check["value"], check["limit"]) == (1, 1)
+        *_, returned = ResultSet(run.folder).load_table("moves")
+        at_home_s = float(returned["link_up_s"]) + 0.05
+        probes = ResultSet(run.folder).load_table("probes")
+        paths = {(p["path"], p["optimised"]) for p in probes}
+        assert ("via_gateway", "yes") in paths
+        after = {(p["path"], p["optimised"]) for p in probes if float(p["sent_s"]) > at_home_s}
+        assert after == {("inside", "no")}
+
+
 @pytest.mark.runs(TCP)
 def test_a_tcp_transfer_goes_on_across_every_switch(runs: Sequence[Run]):
     (run,) = runs

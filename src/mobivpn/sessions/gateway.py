@@ -13,6 +13,7 @@ from enum import Enum
 from ipaddress import IPv6Address
 
 from mobivpn.host.effects import Record
+from mobivpn.ipsec.selector import IPPROTO_MH
 from mobivpn.sessions.detector import Detector, Session
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.messages import (
@@ -138,7 +139,12 @@ class GatewayCore:
         return []
 
     def packet_in(self, in_port: PortRole, packet: PacketSummary, now: float) -> list[Effect]:
-        """A packet of an unknown flow has come to the controller."""
+        """A packet of an unknown flow has come to the controller.
+
+        One of Mobile IPv6's own belongs to no session, and stands for no flow.
+        """
+        if packet.next_header == IPPROTO_MH:
+            return [ForwardPacket(in_port.opposite)]
         flow = Flow(in_port, packet.source, packet.destination)
         for care_of_address, home_address in (
             (packet.source, packet.source_home_address),

@@ -51,6 +51,14 @@ def test_a_message_that_was_sent_again_says_so(record: Record) -> None:
     ]
 
 
+def test_a_test_of_a_later_move_is_not_an_earlier_one_again(record: Record) -> None:
+    tests = [message(at_s, destination="mn2", name="CareOfTestInit") for at_s in (2.1, 3.1, 3.2)]
+    assert [row.name for row in only(record, 2, *tests)] == [
+        "CareOfTestInit",
+        "CareOfTestInit (again)",
+    ]
+
+
 def test_a_chart_ends_when_all_is_quiet(record: Record) -> None:
     quiet = replace(record, moves=[record.moves[0]])
     rows = only(quiet, 0, message(1.1), message(1.9), message(3.1))

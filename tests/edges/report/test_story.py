@@ -122,6 +122,21 @@ def test_numbers_are_told_as_they_are() -> None:
     assert [told(value) for value in (None, 3, 1.5, "uml")] == ["no value", "3", "1.500", "uml"]
 
 
+def test_with_public_addresses_it_is_told_that_the_route_stays_optimised(record: Record) -> None:
+    public = replace(record, run={**record.run, "embodiment": 2})
+    told_so = "The route stays optimised: the node inside has told its peer its address"
+    assert "talk over the LAN in clear, by way of r22" in text_of(public)
+    assert told_so not in text_of(public)
+    last = [phase for phase in record.phases if phase.name == "via_gateway"][-1]
+    probes = [
+        replace(probe, optimised=probe.path == "direct" or probe.sent_s > last.begin_s + 0.3)
+        for probe in record.probes
+    ]
+    (sentence,) = [s for s in sentences(replace(public, probes=probes)) if told_so in s.text]
+    assert sentence.at_s is not None
+    assert last.begin_s + 0.3 < sentence.at_s < last.end_s
+
+
 def test_a_soft_handover_is_told_by_its_overlap(record: Record) -> None:
     move = record.moves[2]
     assert move.kind == "handover"

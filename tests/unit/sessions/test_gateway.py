@@ -118,6 +118,12 @@ def test_a_node_inside_is_known_by_its_care_of_address_as_well():
     assert SessionDetected(A, B) in notices(leave(gateway, MN2))
 
 
+def test_a_mobility_message_belongs_to_no_session_and_makes_no_flow():
+    gateway = outside(MN1)
+    care_of_test_init = PacketSummary(IPv6Address("2001:db8:10::d2"), A, 135)
+    assert gateway.packet_in(ROUTER, care_of_test_init, 0.0) == [ForwardPacket(SG)]
+
+
 def test_when_the_flows_of_a_care_of_address_are_idle_the_session_is_over():
     gateway = outside(MN1)
     here = IPv6Address("2001:db8:10::d2")
