@@ -36,11 +36,18 @@ class MoveBound:
 
 
 def move_bound(
-    move: Move, peer_place: str, direct: bool, authorisation: Authorisation, plan: NetworkPlan
+    move: Move,
+    peer_place: str,
+    direct: bool,
+    authorisation: Authorisation,
+    plan: NetworkPlan,
+    *,
+    optimised: bool = False,
 ) -> MoveBound:
     """Return the bound of a move whose peer is at `peer_place`.
 
-    `direct` says that the pair used the direct path when the link went down.
+    `direct` says that the pair used the direct path when the link went down, `optimised` that what
+    came through the gateway then was addressed to the node's own place on the LAN.
     """
     here, there, way = move.target, peer_place, plan.propagation_ms
     if {here, there} & plan.fake_networks.keys():
@@ -56,7 +63,8 @@ def move_bound(
         told = "sg" if plan.binds_at_gateway else "ha"
         outbound, inbound = _by_gateway(here, there, plan), way(here, told, here)
     else:
-        outbound, inbound = _by_gateway(here, there, plan), _leaving_inbound(here, there, plan)
+        outbound = _by_gateway(here, there, plan)
+        inbound = _leaving_inbound(here, there, plan, optimised=optimised)
     return MoveBound(max(0.0, attached_ms + outbound), max(0.0, attached_ms + inbound))
 
 
@@ -70,12 +78,14 @@ def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:
     return plan.propagation_ms(here, "sg", "r22", "sg", there)
 
 
-def _leaving_inbound(here: str, there: str, plan: NetworkPlan) -> float:
+def _leaving_inbound(here: str, there: str, plan: NetworkPlan, *, optimised: bool) -> float:
     """Binding update to sg, sg tells r22, r22 announces itself for the node, the next packet turns.
 
     A peer outside sends by way of r22 already, as all do to public addresses: there is nobody to
-    announce anything to.
+    announce anything to. But one that has sent to the node's address on the LAN has to be told.
     """
+    if optimised:
+        return plan.propagation_ms(here, "sg", there, "sg", "r22", "sg", here)
     told = plan.propagation_ms(here, "sg", "r22")
     if there == INSIDE and not plan.is_public:
         told += plan.propagation_ms("r22", there, "r22")

@@ -147,7 +147,10 @@ def stages(
         triggered = is_triggered(trigger, traffic_ns[0], both_outside_ns or 0)
         path = expected_path(here, triggered=triggered)
         lured = not plan.fake_networks.keys().isdisjoint(here)
-        move_ms = 0.0 if move is None or lured else _move_ms(move, here, pair, direct, plan)
+        was_optimised = bool(found) and found[-1].optimised
+        move_ms = 0.0
+        if move is not None and not lured:
+            move_ms = _move_ms(move, here, pair, direct, was_optimised, plan)
         needed_ms = move_ms
         if path is PacketPath.DIRECT and not direct:
             needed_ms += direct_bound_ms(here, plan)
@@ -158,7 +161,7 @@ def stages(
         # A session that was direct goes on, optimised, while one of its nodes is inside.
         goes_on = plan.is_public and path is PacketPath.VIA_GATEWAY and (direct or goes_on)
         goes_on = goes_on and INSIDE in here and not lured
-        optimised = goes_on and settles and time_ns >= OPTIMISED_WITHIN_S * 1e9
+        optimised = bool(goes_on and settles and time_ns >= OPTIMISED_WITHIN_S * 1e9)
         found.append(Stage(here, path, begin_ns, end_ns, move_ms, settles, optimised))
         direct = path is PacketPath.DIRECT and (direct or settles)
     return found
@@ -169,10 +172,14 @@ def _move_ms(
     places: tuple[str, str],
     pair: tuple[str, str],
     direct: bool,
+    optimised: bool,
     plan: NetworkPlan,
 ) -> float:
     peer_place = places[1] if move.node == pair[0] else places[0]
-    return move_bound(move, peer_place, direct, Authorisation.BOTH_TESTS, plan).worse_ms
+    bound = move_bound(
+        move, peer_place, direct, Authorisation.BOTH_TESTS, plan, optimised=optimised
+    )
+    return bound.worse_ms
 
 
 def attributed_until_ns(stages: Sequence[Stage]) -> list[int]:

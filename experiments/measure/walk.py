@@ -381,7 +381,8 @@ def _measure_pair(
         places_of_run(run, timeline, pair), timeline, pair, plan, traffic_ns, trigger_of(run, pair)
     )
     windows = windows_of(traffic, timeline, pair)
-    intervals = intervals_of(arrived_by_direction(traffic), messages, timeline, pair)
+    arrived = arrived_by_direction(traffic)
+    intervals = intervals_of(arrived, messages, timeline, pair)
     for legs in _sent_by_direction(traffic).values():
         assign_to_moves(legs, windows, timeline, attributed_until_ns(found))
         assign_to_intervals(legs, intervals)
@@ -391,7 +392,7 @@ def _measure_pair(
             lost_by_move[probe.forward.move] += 1
     exchanged = exchanges(messages, [of_move[0].move for of_move in windows])
     moves = [
-        _move_result(of_move, windows, lost, exchange, intervals, timeline, plan, pair)
+        _move_result(of_move, windows, lost, exchange, intervals, timeline, plan, pair, arrived)
         for of_move, lost, exchange in zip(windows, lost_by_move, exchanged, strict=True)
     ]
     direct_begins = [i.begin_ns for i in intervals if i.phase is Phase.DIRECT]
@@ -461,13 +462,24 @@ def _move_result(
     timeline: Timeline,
     plan: NetworkPlan,
     pair: tuple[str, str],
+    arrived: Mapping[tuple[str, str], Sequence[Leg]],
 ) -> MoveResult:
     move = windows[0].move
     peer = pair[1] if move.node == pair[0] else pair[0]
     before = [interval.phase for interval in intervals if interval.begin_ns < move.begin_ns]
     direct = bool(before) and before[-1] is Phase.DIRECT
     authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
-    bound = move_bound(move, timeline.place_at(peer, move.up_ns), direct, authorisation, plan)
+    received = arrived.get((peer, move.node), ())
+    index = bisect_left(received, move.begin_ns, key=lambda leg: leg.arrived_ns or 0)
+    last = received[index - 1] if index else None
+    bound = move_bound(
+        move,
+        timeline.place_at(peer, move.up_ns),
+        direct,
+        authorisation,
+        plan,
+        optimised=last is not None and last.optimised and last.path is PacketPath.VIA_GATEWAY,
+    )
     handover = move.kind is MoveKind.HANDOVER and move.target not in plan.fake_networks
     steps = steps_of(windows, peer, exchange) if handover else None
     begin_ns, end_ns = span_of(windows)

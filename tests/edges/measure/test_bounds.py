@@ -208,3 +208,15 @@ def test_public_addresses_returning_to_a_peer_inside(public: NetworkPlan) -> Non
     bound = move_bound(move("wifi2", "lan"), "lan", False, Authorisation.NO_TEST, public)
     assert bound.outbound_ms == pytest.approx(4 * LAN + 4 * LAN)
     assert bound.inbound_ms == pytest.approx(4 * LAN + 3 * LAN + LAN + 2 * LAN)
+
+
+@pytest.mark.parametrize("optimised", [False, True])
+def test_who_has_sent_to_a_nodes_address_on_the_lan_has_to_be_told_that_it_left(
+    public: NetworkPlan, optimised: bool
+) -> None:
+    """Inbound: update to sg; at once what is at r22, or word to the peer and its next packet."""
+    bound = move_bound(
+        move("lan", "wifi1"), "cell", False, Authorisation.NO_TEST, public, optimised=optimised
+    )
+    told = 2 * (SG + CELL) if optimised else 0
+    assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + SG) + 2 * LAN + told)
