@@ -53,7 +53,7 @@ def tells_care_of_address(layers: Layers) -> bool:
     """Tell whether the innermost packet tells a care-of address, by a header of its own.
 
     On the direct path it does; through the gateway, where the route between a node inside and one
-    outside is optimised (docs/adr/0022).
+    outside is optimised (docs/adr/0023).
     """
     told = False
     for layer in layers:

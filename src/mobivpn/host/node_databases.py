@@ -474,7 +474,7 @@ class NodeDatabases:
     def _between_inside_and_outside(
         self, place: Place, bindings: Bindings
     ) -> Iterator[SecurityPolicy]:
-        """Yield what optimises the route between a node inside and one outside (docs/adr/0022).
+        """Yield what optimises the route between a node inside and one outside (docs/adr/0023).
 
         The care-of address inside is named in what MN-SG carries; what the one outside has, MN-SG
         itself names.
