@@ -110,6 +110,7 @@ def main(arguments: list[str]) -> None:
         ),
         configuration.pair_idle_s,
         solicits=not configuration.classic,
+        best_path=configuration.variants.best_path,
     )
     edge = Edge(configuration, core)
     edge.on_applied(core.applied)

@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> None:
         lifetime_s=int(configuration.pair_lifetime_s),
         binding_keys=configuration.binding_keys,
         keys=configuration.variants.keys,
+        best_path=configuration.variants.best_path,
     )
     edge = Edge(configuration, core)
     store = ContextStore(Path(configuration.database))

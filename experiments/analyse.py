@@ -24,7 +24,8 @@ from experiments.measure.messages import named
 from experiments.measure.moves import Window
 from experiments.measure.probes import Leg, Phase
 from experiments.measure.walk import MoveResult, Walk, measure
-from experiments.paths import PacketPath
+from experiments.network_plan import INSIDE
+from experiments.paths import OF_PAIRS, PacketPath
 from experiments.resultset import SCHEMA, ResultSet, seconds
 
 DIRECT_RATIO_LIMIT = 1.02
@@ -201,14 +202,14 @@ def _handovers(walk: Walk) -> dict[str, Any] | None:
 
 
 def _gaps_over_bounds(results: Sequence[MoveResult]) -> list[float]:
-    """Return the gaps of direct handovers over their bounds, in each direction.
+    """Return the gaps of handovers of paired nodes over their bounds, in each direction.
 
     Where the peer moved as well the bound holds, but more has to be done (docs/schema.md).
     """
     return [
         ratio
         for result in results
-        if result.direct and result.alone and result.steps is not None
+        if result.used in OF_PAIRS and result.alone and result.steps is not None
         for ratio in result.gaps_over_bounds
     ]
 
@@ -280,11 +281,16 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         waits = walk.run.get("handover") == "classic"
         limit = len(optimised) if lossless and not waits else 0
         checks.append(at_least(name, told, limit))
+    offers = len(named(walk.messages, "SaOffer"))
     if not walk.can_be_direct:
-        offers = len(named(walk.messages, "SaOffer"))
         checks.append(at_most("offers without an algorithm in common", offers, 0))
-    if PacketPath.DIRECT in [path for path, _ in settled]:
-        checks += _checks_of_direct_path(walk, at_full_speed)
+    if walk.best_path is PacketPath.VIA_GATEWAY:
+        checks.append(at_most("offers where the gateway is the best path", offers, 0))
+    if walk.best_path is not PacketPath.DIRECT:
+        optimising = walk.optimising_messages()
+        checks.append(at_most("route optimisation where nodes do none", len(optimising), 0))
+    if any(s.settles and s.path is walk.best_path and INSIDE not in s.places for s in walk.stages):
+        checks += _checks_of_best_path(walk, at_full_speed)
     ratios = _gaps_over_bounds(walk.moves)
     if ratios:
         fine = walk.probe_interval_ms is not None and walk.probe_interval_ms <= FINE_INTERVAL_MS
@@ -302,26 +308,27 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
     return checks
 
 
-def _checks_of_direct_path(walk: Walk, at_full_speed: bool) -> list[dict[str, Any]]:
-    """Return how near to what is possible the direct path and its set-up are.
+def _checks_of_best_path(walk: Walk, at_full_speed: bool) -> list[dict[str, Any]]:
+    """Return how near to what is possible the best path and its set-up are.
 
     A set-up that the scenario disturbs takes as long as it does.
     """
-    shortest, bound = walk.shortest_path_rtt_ms(), walk.setup_bound_ms()
+    best, shortest = walk.best_path, walk.shortest_path_rtt_ms()
+    what, took = "round trip", walk.round_trips_ms(best)
     if walk.one_way:
-        name, took = "direct one-way delay / shortest path", walk.delays_ms(PacketPath.DIRECT)
+        what, took = "one-way delay", walk.delays_ms(best)
         shortest = shortest and shortest / 2
-    else:
-        name, took = "direct round trip / shortest path", walk.round_trips_ms(PacketPath.DIRECT)
     median_ms = _median(took)
     ratio = median_ms / shortest if median_ms and shortest else None
-    setup_ratio = walk.setup.duration_ms / bound if walk.setup and bound else None
-    first = next(stage for stage in walk.stages if stage.path is PacketPath.DIRECT)
-    limit = SETUP_RATIO_LIMIT if at_full_speed and first.settles else None
-    return [
-        at_most(name, ratio, DIRECT_RATIO_LIMIT),
-        at_most("direct set-up / lower bound", setup_ratio, limit),
-    ]
+    name = f"{best.value.replace('_', ' ')} {what} / shortest path"
+    checks = [at_most(name, ratio, DIRECT_RATIO_LIMIT)]
+    if best in OF_PAIRS:
+        bound = walk.setup_bound_ms()
+        setup_ratio = walk.setup.duration_ms / bound if walk.setup and bound else None
+        first = next(stage for stage in walk.stages if stage.path is best)
+        limit = SETUP_RATIO_LIMIT if at_full_speed and first.settles else None
+        checks.append(at_most("direct set-up / lower bound", setup_ratio, limit))
+    return checks
 
 
 def _only_paths_delay(run: dict[str, Any]) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 from experiments.programs import sleep_until
 from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
-from topologies.addresses import PLAN
+from mobivpn.variants import Variants
+from topologies.addresses import PLAN, plan_of
 
 ACCESS_NETWORKS = tuple(network.name for network in PLAN.access)
 FIRST_NETWORKS = ("wifi1", "cell")
@@ -95,7 +96,7 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
         sleep_until(begin)
         testbed.record("walk_begin")
         registrations = {
-            node: Registrations(testbed.event_log(node), _who_must_know(peer))
+            node: Registrations(testbed.event_log(node), who_must_know(peer, scenario.variants))
             for node, peer in permutations(scenario.traffic.between)
         }
         next_at = begin
@@ -115,10 +116,17 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     return begin
 
 
-def _who_must_know(peer: str) -> tuple[str, ...]:
-    """Return home agent, gateway and the node's peer, as event logs name them."""
-    company = PLAN.company
-    known = (company.home_agent, company.security_gateway, company.node(peer).external_home_address)
+def who_must_know(peer: str, variants: Variants) -> tuple[str, ...]:
+    """Return home agent, gateway and the node's peer, as event logs name them.
+
+    Gateway and peer only where a node outside tells them where it is.
+    """
+    company = plan_of(variants).company
+    known = [company.home_agent]
+    if company.binds_at_gateway:
+        known.append(company.security_gateway)
+    if variants.best_path.has_bindings:
+        known.append(company.node(peer).external_home_address)
     return tuple(str(address) for address in known)
 
 

@@ -15,6 +15,10 @@ class PacketPath(Enum):
     DIRECT = "direct"
 
 
+OF_PAIRS = frozenset({PacketPath.VIA_HOME_AGENTS, PacketPath.DIRECT})
+"""Those of packets under an SA pair that the VCM has made."""
+
+
 def path_of(layers: Layers, plan: NetworkPlan) -> PacketPath | None:
     """Return the path that the outer headers of a packet name; None for what is none of them.
 

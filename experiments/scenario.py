@@ -17,6 +17,7 @@ from pydantic import (
 
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import (
+    BestPath,
     Embodiment,
     GatewayBinding,
     InsideAuthentication,
@@ -185,6 +186,7 @@ class Scenario(_Model):
     trigger: Trigger = Trigger.BOTH
     notice: Notice = Notice.SEPARATE
     inside_auth: InsideAuthentication = InsideAuthentication.NONE
+    best_path: BestPath = BestPath.DIRECT
     algorithm: EspAlgorithm | None = None
     offers: Offers = Offers()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
@@ -241,6 +243,21 @@ class Scenario(_Model):
             raise ValueError(
                 "sg_binding: 'no' contradicts vcm_sa 'direct': sg would hear of a node outside by "
                 "its MN-SG association alone, and what the node tells the VCM goes beside that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_that_the_best_path_leaves_unused(self) -> "Scenario":
+        best = self.best_path
+        if self.binding_auth == "static" and not best.has_bindings:
+            raise ValueError(
+                f"binding_auth: 'static' contradicts best_path '{best.value}': nodes have no "
+                "bindings with each other then, and no use for keys of them"
+            )
+        if self.keys is not KeyScheme.SEPARATE and not best.has_pairs:
+            raise ValueError(
+                f"keys: '{self.keys.value}' contradicts best_path '{best.value}': the VCM makes no "
+                "pair then, and no keys"
             )
         return self
 

@@ -5,6 +5,7 @@ from enum import Enum
 
 from experiments.measure.timeline import Move, MoveKind
 from experiments.network_plan import INSIDE, NetworkPlan
+from experiments.paths import OF_PAIRS, PacketPath
 
 
 class Authorisation(Enum):
@@ -38,7 +39,7 @@ class MoveBound:
 def move_bound(
     move: Move,
     peer_place: str,
-    direct: bool,
+    used: PacketPath,
     authorisation: Authorisation,
     plan: NetworkPlan,
     *,
@@ -46,8 +47,8 @@ def move_bound(
 ) -> MoveBound:
     """Return the bound of a move whose peer is at `peer_place`.
 
-    `direct` says that the pair used the direct path when the link went down, `optimised` that what
-    came through the gateway then was addressed to the node's own place on the LAN.
+    `used` is the path that the pair was on when the link went down; `optimised`: what came through
+    the gateway then was addressed to the node's own place on the LAN.
     """
     here, there, way = move.target, peer_place, plan.propagation_ms
     if {here, there} & plan.fake_networks.keys():
@@ -56,9 +57,11 @@ def move_bound(
     router = "r22" if here == INSIDE else here
     attached_ms = gap_ms + way(here, router, here)
     if move.kind is MoveKind.RETURNING:
-        outbound, inbound = _returning(here, there, direct, plan)
-    elif move.kind is MoveKind.HANDOVER and direct:
+        outbound, inbound = _returning(here, there, used in OF_PAIRS, plan)
+    elif move.kind is MoveKind.HANDOVER and used is PacketPath.DIRECT:
         outbound, inbound = _direct_handover(here, there, authorisation, plan)
+    elif move.kind is MoveKind.HANDOVER and used is PacketPath.VIA_HOME_AGENTS:
+        outbound, inbound = way(here, "ha", there), way(here, "ha", here)
     elif move.kind is MoveKind.HANDOVER:
         told = "sg" if plan.binds_at_gateway else "ha"
         outbound, inbound = _by_gateway(here, there, plan), way(here, told, here)
@@ -111,12 +114,12 @@ def _direct_handover(
     return outbound, tests + way(here, there, here)
 
 
-def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[float, float]:
+def _returning(here: str, there: str, paired: bool, plan: NetworkPlan) -> tuple[float, float]:
     """Outbound, plain; inbound, whatever must be undone for the peer's packets to come inside.
 
     Peer inside: the node's own advertisement, then the peer's packet; with public addresses, sg and
     r22 are told first where the node is. Peer outside: sg hears of it (binding update, or a
-    packet); if the peer used the direct path, the VCM orders it back and its packets take the
+    packet); if the peer used an SA pair, the VCM orders it back and its packets take the
     gateway; else r22 is told, where they already pass.
     """
     way = plan.propagation_ms
@@ -125,7 +128,7 @@ def _returning(here: str, there: str, direct: bool, plan: NetworkPlan) -> tuple[
         return way(here, there), told
     outbound = way(here, "r22", "sg", there)
     heard = way(here, "sg")
-    if direct:
+    if paired:
         ordered = way("sg", "vcm") + plan.vcm_ms(there)
         return outbound, heard + ordered + way(there, "sg", "r22", here)
     return outbound, heard + way("sg", "r22", here)
@@ -144,17 +147,27 @@ def setup_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
     return begin + first + second + max(first, second)
 
 
-def direct_bound_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
-    """Return the bound from a first packet at s-sg to packets on the direct path, both ways.
+def pair_bound_ms(path: PacketPath, places: tuple[str, str], plan: NetworkPlan) -> float:
+    """Return the bound from a first packet at s-sg to packets on a pair's path, both ways.
 
-    Behind the set-up, return routability with both tests, an update, the peer's next packet.
+    Behind the set-up, a packet by the home agents; on the direct path, return routability with both
+    tests, an update, the peer's next packet.
     """
     here, there = places
+    if path is PacketPath.VIA_HOME_AGENTS:
+        return setup_bound_ms(places, plan) + plan.propagation_ms(here, "ha", there)
     both = ((here, there), (there, here))
     tested = (_direct_handover(*ends, Authorisation.BOTH_TESTS, plan) for ends in both)
     return setup_bound_ms(places, plan) + max(inbound for _, inbound in tested)
 
 
-def shortest_round_trip_ms(places: tuple[str, str], plan: NetworkPlan) -> float:
-    """Return twice the sum of the configured delays between the two ends."""
-    return 2 * plan.propagation_ms(*places)
+def path_ms(path: PacketPath, source: str, target: str, plan: NetworkPlan) -> float:
+    """Return the sum of the configured one-way delays of a path between two places."""
+    way = plan.propagation_ms
+    if path is PacketPath.VIA_HOME_AGENTS:
+        return way(source, "ha", target)
+    if path is PacketPath.VIA_GATEWAY:
+        if INSIDE in (source, target):
+            return way(source, "sg", target)
+        return way(source, "sg", "r22", "sg", target)
+    return way(source, target)

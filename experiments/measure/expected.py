@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from experiments.measure.bounds import Authorisation, direct_bound_ms, move_bound
+from experiments.measure.bounds import Authorisation, move_bound, pair_bound_ms
 from experiments.measure.timeline import END_OF_TIME_NS, Move, Timeline
 from experiments.network_plan import INSIDE, NetworkPlan
-from experiments.paths import PacketPath
+from experiments.paths import OF_PAIRS, PacketPath
 
 SETTLING = 1.25
 """Who stays for less than this many times the lower bound is only passing through."""
@@ -58,6 +58,11 @@ def trigger_of(run: Mapping[str, Any], pair: Iterable[str]) -> str:
     return str(run.get("variants", {}).get("trigger", "both"))
 
 
+def best_path_of(run: Mapping[str, Any]) -> PacketPath:
+    """Return how far a run lets a pair outside go."""
+    return PacketPath(run.get("variants", {}).get("best_path", PacketPath.DIRECT.value))
+
+
 def is_triggered(trigger: str, began_ns: int, both_outside_ns: int) -> bool:
     """Tell whether a session becomes direct that has packets since `began_ns`, and whose ends are
     both outside since `both_outside_ns` (seed: "General")."""
@@ -65,13 +70,15 @@ def is_triggered(trigger: str, began_ns: int, both_outside_ns: int) -> bool:
     return {"session": existed, "initiation": not existed, "none": False}.get(trigger, True)
 
 
-def expected_path(places: tuple[str, str], *, triggered: bool = True) -> PacketPath:
+def expected_path(
+    places: tuple[str, str], *, triggered: bool = True, best: PacketPath = PacketPath.DIRECT
+) -> PacketPath:
     """Return the path that two nodes that talk end up on; `triggered`: their session is one that
-    may go direct."""
+    may leave the gateway, for the `best` path that the run has."""
     inside = [place == INSIDE for place in places]
     if all(inside):
         return PacketPath.INSIDE
-    return PacketPath.DIRECT if triggered and not any(inside) else PacketPath.VIA_GATEWAY
+    return best if triggered and not any(inside) else PacketPath.VIA_GATEWAY
 
 
 def expected_places(
@@ -127,6 +134,7 @@ def stages(
     plan: NetworkPlan,
     traffic_ns: tuple[int, int],
     trigger: str = "both",
+    best: PacketPath = PacketPath.DIRECT,
 ) -> list[Stage]:
     """Return the stages of a pair: the expected places, with the times of the moves as made.
 
@@ -134,7 +142,7 @@ def stages(
     """
     moves = [move for move in timeline.moves if move.node in pair]
     times = [0, *(move.begin_ns for move in moves), END_OF_TIME_NS]
-    direct = goes_on = False
+    used, goes_on = PacketPath.INSIDE, False
     both_outside_ns: int | None = None
     found: list[Stage] = []
     for here, move, (begin_ns, end_ns) in zip(
@@ -145,25 +153,27 @@ def stages(
         elif both_outside_ns is None:
             both_outside_ns = begin_ns
         triggered = is_triggered(trigger, traffic_ns[0], both_outside_ns or 0)
-        path = expected_path(here, triggered=triggered)
+        path = expected_path(here, triggered=triggered, best=best)
         lured = not plan.fake_networks.keys().isdisjoint(here)
         was_optimised = bool(found) and found[-1].optimised
         move_ms = 0.0
         if move is not None and not lured:
-            move_ms = _move_ms(move, here, pair, direct, was_optimised, plan)
+            move_ms = _move_ms(move, here, pair, used, was_optimised, plan)
         needed_ms = move_ms
-        if path is PacketPath.DIRECT and not direct:
-            needed_ms += direct_bound_ms(here, plan)
+        if path in OF_PAIRS and used is not path:
+            needed_ms += pair_bound_ms(path, here, plan)
         done_ns = 0 if move is None else max(move.down_ns, move.up_ns)
         time_ns = min(end_ns, traffic_ns[1]) - max(begin_ns, traffic_ns[0])
         enough = time_ns > 0 and time_ns >= SETTLING * needed_ms * 1e6
         settles = done_ns <= end_ns and enough and not lured
         # A session that was direct goes on, optimised, while one of its nodes is inside.
-        goes_on = plan.is_public and path is PacketPath.VIA_GATEWAY and (direct or goes_on)
+        was_direct = used is PacketPath.DIRECT
+        goes_on = plan.is_public and path is PacketPath.VIA_GATEWAY and (was_direct or goes_on)
         goes_on = goes_on and INSIDE in here and not lured
         optimised = bool(goes_on and settles and time_ns >= OPTIMISED_WITHIN_S * 1e9)
         found.append(Stage(here, path, begin_ns, end_ns, move_ms, settles, optimised))
-        direct = path is PacketPath.DIRECT and (direct or settles)
+        if settles or path not in OF_PAIRS:
+            used = path
     return found
 
 
@@ -171,14 +181,12 @@ def _move_ms(
     move: Move,
     places: tuple[str, str],
     pair: tuple[str, str],
-    direct: bool,
+    used: PacketPath,
     optimised: bool,
     plan: NetworkPlan,
 ) -> float:
     peer_place = places[1] if move.node == pair[0] else places[0]
-    bound = move_bound(
-        move, peer_place, direct, Authorisation.BOTH_TESTS, plan, optimised=optimised
-    )
+    bound = move_bound(move, peer_place, used, Authorisation.BOTH_TESTS, plan, optimised=optimised)
     return bound.worse_ms
 
 

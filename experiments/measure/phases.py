@@ -27,14 +27,15 @@ def intervals_of(
     messages: Iterable[Message],
     timeline: Timeline,
     pair: tuple[str, str],
+    best: PacketPath = PacketPath.DIRECT,
 ) -> list[Interval]:
     """Return the steady phases in order of time, the first from time 0 on.
 
     Both ends inside: inside. Both outside: via_gateway until the first offer of a direct pair (206
-    or 210) is on a link, switch_to_direct until both directions have arrived on the direct path,
-    then direct. Else via_gateway. A change of attachment counts from its beginning on; moves
-    overlay this. What goes through the gateway again while both ends are outside is via_gateway
-    again.
+    or 210) is on a link, switch_to_direct until both directions have arrived on the best path, then
+    direct, or what that is. Else via_gateway. A change of attachment counts from its beginning on;
+    moves overlay this. What goes through the gateway again while both ends are outside is
+    via_gateway again.
     """
     intervals: list[Interval] = []
     boundaries = [0, *(move.begin_ns for move in timeline.moves if move.node in pair)]
@@ -55,12 +56,12 @@ def intervals_of(
         was = intervals[-1].phase if intervals else None
         if not both_outside:
             intervals.append(Interval(begin_ns, _base(timeline, pair, begin_ns)))
-        elif was in (Phase.DIRECT, Phase.SWITCH_TO_DIRECT):
+        elif was in (Phase(best.value), Phase.SWITCH_TO_DIRECT):
             intervals.append(Interval(begin_ns, was))
         else:
             intervals.append(Interval(begin_ns, Phase.VIA_GATEWAY))
         if both_outside:
-            intervals += _within(legs_by_direction, offers, gateway, intervals[-1], end_ns)
+            intervals += _within(legs_by_direction, offers, gateway, intervals[-1], end_ns, best)
     return intervals
 
 
@@ -70,6 +71,7 @@ def _within(
     gateway: Sequence[int],
     last: Interval,
     end_ns: int | None,
+    best: PacketPath,
 ) -> list[Interval]:
     """Return the changes of phase between two moves while both ends are outside.
 
@@ -89,15 +91,15 @@ def _within(
         last = Interval(begin, Phase.SWITCH_TO_DIRECT)
         found.append(last)
     if last.phase is Phase.SWITCH_TO_DIRECT:
-        firsts = _firsts(legs_by_direction, {PacketPath.DIRECT}, last.begin_ns)
+        firsts = _firsts(legs_by_direction, {best}, last.begin_ns)
         if not firsts or len(firsts) < len(legs_by_direction) or not still(max(firsts)):
             return found
-        last = Interval(max(firsts), Phase.DIRECT)
+        last = Interval(max(firsts), Phase(best.value))
         found.append(last)
     back = bisect_right(gateway, last.begin_ns)
     if back < len(gateway) and still(gateway[back]):
         last = Interval(gateway[back], Phase.VIA_GATEWAY)
-        found += [last, *_within(legs_by_direction, offers, gateway, last, end_ns)]
+        found += [last, *_within(legs_by_direction, offers, gateway, last, end_ns, best)]
     return found
 
 

@@ -23,6 +23,7 @@ class Phase(Enum):
     LEAVING = "leaving"
     VIA_GATEWAY = "via_gateway"
     SWITCH_TO_DIRECT = "switch_to_direct"
+    VIA_HOME_AGENTS = "via_home_agents"
     DIRECT = "direct"
     HANDOVER = "handover"
     RETURNING = "returning"

@@ -19,13 +19,14 @@ from experiments.measure.bounds import (
     Authorisation,
     MoveBound,
     move_bound,
+    path_ms,
     setup_bound_ms,
-    shortest_round_trip_ms,
 )
 from experiments.measure.expected import (
     FORGOTTEN_AFTER_S,
     Stage,
     attributed_until_ns,
+    best_path_of,
     expected_places,
     have_an_algorithm_in_common,
     places_of_run,
@@ -50,7 +51,7 @@ from experiments.measure.timeline import (
 )
 from experiments.measure.transfers import Transfer, read_transfers
 from experiments.network_plan import INSIDE, NetworkPlan, plan_from_run
-from experiments.paths import PacketPath, joined
+from experiments.paths import OF_PAIRS, PacketPath, joined
 from experiments.resultset import ResultSet
 
 
@@ -61,7 +62,8 @@ class MoveResult:
     windows: tuple[Window, ...]
     bound: MoveBound
     authorisation: Authorisation
-    direct: bool
+    used: PacketPath
+    """The path that the pair was on before."""
     alone: bool
     """The peer stood still from the beginning to the first arrivals on the new path."""
     lost: int
@@ -71,6 +73,11 @@ class MoveResult:
     @property
     def move(self) -> Move:
         return self.windows[0].move
+
+    @property
+    def direct(self) -> bool:
+        """Whether the pair was direct before."""
+        return self.used is PacketPath.DIRECT
 
     @property
     def outbound(self) -> Window | None:
@@ -140,10 +147,19 @@ class Walk:
         """How often a probe was sent, as far as the run says."""
         return self.run.get("scenario", {}).get("traffic", {}).get("probe_interval_ms")
 
-    def first_direct_interval(self) -> tuple[int, int] | None:
-        """Return begin and end of the first direct interval: up to the next change of any kind."""
+    @property
+    def best_path(self) -> PacketPath:
+        """How far the run lets the pair go."""
+        return best_path_of(self.run)
+
+    def first_best_interval(self) -> tuple[int, int] | None:
+        """Return begin and end of the first interval on the best path, both ends being outside.
+
+        It ends with the next change of any kind.
+        """
         for index, interval in enumerate(self.intervals):
-            if interval.phase is Phase.DIRECT:
+            outside = INSIDE not in self._places_at(interval.begin_ns)
+            if interval.phase.value == self.best_path.value and outside:
                 later = [i.begin_ns for i in self.intervals[index + 1 :]]
                 return interval.begin_ns, min([END_OF_TIME_NS, *later])
         return None
@@ -155,11 +171,11 @@ class Walk:
         return setup_bound_ms(self._places_at(self.setup.begin_ns), self.plan)
 
     def shortest_path_rtt_ms(self) -> float | None:
-        """Return the shortest round trip in the first direct interval."""
-        interval = self.first_direct_interval()
+        """Return the shortest round trip on the best path, in the first interval on it."""
+        interval = self.first_best_interval()
         if interval is None:
             return None
-        return shortest_round_trip_ms(self._places_at(interval[0]), self.plan)
+        return 2 * path_ms(self.best_path, *self._places_at(interval[0]), self.plan)
 
     def round_trips_ms(self, path: PacketPath) -> list[float]:
         """Return the round trips of probes that went, and whose echoes came, by `path`."""
@@ -178,16 +194,16 @@ class Walk:
     ) -> list[float]:
         """Return the times (ns) that can be compared.
 
-        Via the gateway: while both ends were outside, since from inside to outside all packets pass
-        it. Direct: in the first direct interval.
+        On the best path: in the first interval on it. Via the gateway: while both ends were
+        outside, since from inside to outside all packets pass it.
         """
         found = []
-        interval = self.first_direct_interval()
+        interval = self.first_best_interval()
         for leg, trip in taken:
             if trip is None:
                 continue
             begin_ns, end_ns = leg.sent_ns, leg.sent_ns + trip
-            if path is PacketPath.DIRECT and not (
+            if path is self.best_path and not (
                 interval and interval[0] <= begin_ns and end_ns < interval[1]
             ):
                 continue
@@ -221,6 +237,15 @@ class Walk:
     def can_be_direct(self) -> bool:
         """Whether the pair offers an algorithm in common."""
         return have_an_algorithm_in_common(self.run, self.pair)
+
+    def optimising_messages(self) -> list[Message]:
+        """Return what the nodes of the pair have sent each other to be found directly (218)."""
+        return [
+            message
+            for name in ("HomeTestInit", "CareOfTestInit", "BindingUpdate")
+            for source, destination in (self.pair, self.pair[::-1])
+            for message in named(self.messages, name, source=source, destination=destination)
+        ]
 
     def settled(self) -> list[tuple[PacketPath, bool]]:
         """Tell for each stage that settles the expected path, and whether the last arrivals in all
@@ -306,19 +331,12 @@ class Walk:
         return self.timeline.place_at(first, time_ns), self.timeline.place_at(second, time_ns)
 
     def _propagation_ms(self, leg: Leg) -> float | None:
-        way = self.plan.propagation_ms
         place_at = self.timeline.place_at
         source = leg.left_by or place_at(leg.source, leg.sent_ns)
         target = leg.landed_by or place_at(leg.destination, leg.arrived_ns or leg.sent_ns)
         if {source, target} & self.plan.fake_networks.keys():
             return None
-        if leg.path is PacketPath.VIA_HOME_AGENTS:
-            return way(source, "ha", target)
-        if leg.path is PacketPath.VIA_GATEWAY:
-            if INSIDE in (source, target):
-                return way(source, "sg", target)
-            return way(source, "sg", "r22", "sg", target)
-        return way(source, target) if leg.path else None
+        return path_ms(leg.path, source, target, self.plan) if leg.path else None
 
 
 def round_trip_by(probe: Probe, path: PacketPath) -> int | None:
@@ -376,13 +394,19 @@ def _measure_pair(
     direction = run.get("scenario", {}).get("traffic", {}).get("direction", "both")
     one_way = {"forward": pair, "backward": pair[::-1]}.get(direction)
     traffic = read_traffic(results, plan, pair, seen, number=number, one_way=one_way)
-    traffic_ns = traffic_span_ns(run)
+    best = best_path_of(run)
     found = stages(
-        places_of_run(run, timeline, pair), timeline, pair, plan, traffic_ns, trigger_of(run, pair)
+        places_of_run(run, timeline, pair),
+        timeline,
+        pair,
+        plan,
+        traffic_span_ns(run),
+        trigger_of(run, pair),
+        best,
     )
     windows = windows_of(traffic, timeline, pair)
     arrived = arrived_by_direction(traffic)
-    intervals = intervals_of(arrived, messages, timeline, pair)
+    intervals = intervals_of(arrived, messages, timeline, pair, best)
     for legs in _sent_by_direction(traffic).values():
         assign_to_moves(legs, windows, timeline, attributed_until_ns(found))
         assign_to_intervals(legs, intervals)
@@ -395,7 +419,7 @@ def _measure_pair(
         _move_result(of_move, windows, lost, exchange, intervals, timeline, plan, pair, arrived)
         for of_move, lost, exchange in zip(windows, lost_by_move, exchanged, strict=True)
     ]
-    direct_begins = [i.begin_ns for i in intervals if i.phase is Phase.DIRECT]
+    paired = [i.begin_ns for i in intervals if i.phase in PHASES_OF_PAIRS]
     return Walk(
         run=run,
         plan=plan,
@@ -407,7 +431,7 @@ def _measure_pair(
         stages=found,
         intervals=intervals,
         moves=moves,
-        setup=direct_setup(messages, seen, pair, plan, min(direct_begins, default=END_OF_TIME_NS)),
+        setup=direct_setup(messages, seen, pair, plan, min(paired, default=END_OF_TIME_NS)),
         transfers=(),
         **_databases_at_end(results, run, plan, timeline, pair, found[-1]),
     )
@@ -467,7 +491,8 @@ def _move_result(
     move = windows[0].move
     peer = pair[1] if move.node == pair[0] else pair[0]
     before = [interval.phase for interval in intervals if interval.begin_ns < move.begin_ns]
-    direct = bool(before) and before[-1] is Phase.DIRECT
+    paired = bool(before) and before[-1] in PHASES_OF_PAIRS
+    used = PacketPath(before[-1].value) if paired else PacketPath.VIA_GATEWAY
     authorisation = authorisation_of(exchange, move.node, peer, move.up_ns)
     received = arrived.get((peer, move.node), ())
     index = bisect_left(received, move.begin_ns, key=lambda leg: leg.arrived_ns or 0)
@@ -475,7 +500,7 @@ def _move_result(
     bound = move_bound(
         move,
         timeline.place_at(peer, move.up_ns),
-        direct,
+        used,
         authorisation,
         plan,
         optimised=last is not None and last.optimised and last.path is PacketPath.VIA_GATEWAY,
@@ -488,7 +513,10 @@ def _move_result(
         for others in all_windows
         for first_ns, last_ns in [span_of(others)]
     )
-    return MoveResult(tuple(windows), bound, authorisation, direct, alone, lost, steps)
+    return MoveResult(tuple(windows), bound, authorisation, used, alone, lost, steps)
+
+
+PHASES_OF_PAIRS = frozenset(Phase(path.value) for path in OF_PAIRS)
 
 
 def span_of(windows: Sequence[Window]) -> tuple[int, int]:

@@ -40,7 +40,12 @@ PATH_COLOURS = {
 }
 PATH_MARKERS = {"inside": "s", "via_gateway": "o", "via_home_agents": "^", "direct": "D"}
 PHASE_COLOURS = {**PATH_COLOURS, "switch_to_direct": PATH_COLOURS["via_home_agents"]}
-PHASE_HATCHES = {"via_gateway": "////", "switch_to_direct": "xxxx", "direct": "...."}
+PHASE_HATCHES = {
+    "via_gateway": "////",
+    "switch_to_direct": "xxxx",
+    "via_home_agents": "\\\\\\\\",
+    "direct": "....",
+}
 LOST = "#a3000b"
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -251,10 +251,10 @@ def _draw_block(axes: Axes, row: float, name: str, begin: float, end: float) -> 
 
 
 def _draw_shortest(axes: Axes, record: Record) -> None:
-    """Draw what the shortest path takes where it was measured: the first direct interval."""
-    shortest, direct = record.shortest_ms, record.first("direct")
-    if shortest is not None and direct is not None:
-        ends = [direct.begin_s, direct.end_s]
+    """Draw what the best path takes where that was measured: in the first interval on it."""
+    shortest, best = record.shortest_ms, record.first(record.best_path)
+    if shortest is not None and best is not None and best.name != "via_gateway":
+        ends = [best.begin_s, best.end_s]
         axes.plot(ends, [shortest] * 2, color=INK, linewidth=0.9, zorder=3)
 
 
@@ -283,7 +283,8 @@ def _path_legend(axes: Axes, record: Record, shown: set[str]) -> None:
             label = PATH_NAMES[path] + (f" {milliseconds(known)}" if known is not None else "")
             handles.append(_sample(label, PATH_MARKERS[path], PATH_COLOURS[path]))
     shortest = record.shortest_ms
-    if shortest is not None and record.first("direct") is not None:
+    best = record.best_path
+    if shortest is not None and best != "via_gateway" and record.first(best) is not None:
         label = f"shortest path {milliseconds(shortest)}"
         handles.append(Line2D([], [], color=INK, linewidth=0.9, label=label))
     axes.legend(
@@ -370,6 +371,8 @@ def switch_to_direct(record: Record) -> Picture:
     switch = record.first("switch_to_direct")
     if switch is None:
         why = "Not drawn: the pair never began to switch to the direct path in this run."
+        if record.best_path == "via_gateway":
+            why = "Not drawn: in this run the VCM makes no pairs, the gateway is the best path."
         return Picture(name, title, why, why, None)
     messages = _switch_messages(record, switch)
     first = min([switch.begin_s, *(message.sent_s for message in messages)])

@@ -144,7 +144,9 @@ def tiles(record: Record) -> list[Tile]:
     lost = checks.get("probes lost by the switch", {}).get("value")
     one_way = record.one_way is not None
     what = "one-way delay" if one_way else "round trip"
-    trips = {path: milliseconds(record.trip_ms(path)) for path in ("via_gateway", "direct")}
+    best = record.best_path
+    trips = {path: milliseconds(record.trip_ms(path)) for path in ("via_gateway", best)}
+    elsewhere = "" if best == "via_gateway" else f", through the gateway {trips['via_gateway']}"
     return [
         *(
             Tile(
@@ -170,11 +172,10 @@ def tiles(record: Record) -> list[Tile]:
             judged("probes lost by the switch"),
         ),
         Tile(
-            f"Direct {what}",
-            trips["direct"],
-            f"shortest path {milliseconds(record.shortest_ms)}, "
-            f"through the gateway {trips['via_gateway']}",
-            judged(f"direct {what} / shortest path"),
+            f"{PATH_NAMES[best].capitalize()} {what}",
+            trips[best],
+            f"shortest path {milliseconds(record.shortest_ms)}{elsewhere}",
+            judged(f"{PATH_NAMES[best]} {what} / shortest path"),
         ),
         Tile(
             "Direct set-up",
@@ -263,7 +264,8 @@ def switch_of(record: Record) -> Changes | None:
     """Return the databases before and after the first switch to the direct path."""
     moments = _moments(record.databases)
     for before, after in pairwise(moments):
-        if _phase_of(record, after) == "direct" and _phase_of(record, before) != "direct":
+        best = record.best_path
+        if _phase_of(record, after) == best and _phase_of(record, before) != best:
             return _changes(record, moments, before, after)
     return None
 

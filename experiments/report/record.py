@@ -223,6 +223,11 @@ class Record:
         return {"forward": self.pair, "backward": self.pair[::-1]}.get(str(direction))
 
     @property
+    def best_path(self) -> str:
+        """How far the run lets the pair go: direct, via_home_agents or via_gateway."""
+        return str((self.run.get("variants") or {}).get("best_path", "direct"))
+
+    @property
     def end_s(self) -> float:
         """When the last thing of the run was seen."""
         last = [probe.sent_s for probe in self.probes[-1:]]

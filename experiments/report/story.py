@@ -180,8 +180,8 @@ def _switches(record: Record) -> Iterator[Sentence]:
     for phase, after in zip(record.phases, following, strict=False):
         if phase.name == "switch_to_direct":
             yield from _switch(record, phase)
-            if after is not None and after.name == "direct":
-                yield Sentence(after.begin_s, _direct(record, after))
+            if after is not None and after.name == record.best_path:
+                yield Sentence(after.begin_s, _best(record, after))
     for name, text in (
         ("SessionDetected", "sg sees both ends of the session outside, and tells the VCM (202)."),
         ("Withdraw", "The VCM orders {destination} back to the gateway."),
@@ -241,7 +241,7 @@ def _switch(record: Record, phase: Phase) -> Iterator[Sentence]:
         for probe in record.probes
         if probe.path == "via_home_agents" and phase.begin_s <= probe.sent_s <= phase.end_s
     ]
-    if by_agents:
+    if by_agents and record.best_path == "direct":
         slow = _took(record, "via_home_agents")
         yield Sentence(
             min(by_agents),
@@ -254,14 +254,18 @@ def _numerals(messages: Sequence[Message], name: str) -> str:
     return ", ".join(sorted({m.numeral for m in messages if m.name == name and m.numeral}))
 
 
-def _direct(record: Record, phase: Phase) -> str:
+def _best(record: Record, phase: Phase) -> str:
     taken = "Both directions take" if record.one_way is None else "All packets take"
-    if phase != record.first("direct") or record.trip_ms("direct") is None:
-        return f"{taken} the direct path (220)."
+    best = record.best_path
+    path = {"via_home_agents": "the path by the home agent (214, 216)"}.get(
+        best, "the direct path (220)"
+    )
+    if phase != record.first(best) or record.trip_ms(best) is None:
+        return f"{taken} {path}."
     shortest, gateway = record.shortest_ms, record.trip_ms("via_gateway")
     least = f"; the shortest path has {milliseconds(shortest)}" if shortest is not None else ""
     before = f" Through the gateway it was {milliseconds(gateway)}." if gateway is not None else ""
-    return f"{taken} the direct path (220){_took(record, 'direct')}{least}.{before}"
+    return f"{taken} {path}{_took(record, best)}{least}.{before}"
 
 
 def _ending(record: Record) -> Iterator[Sentence]:

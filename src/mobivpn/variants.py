@@ -86,6 +86,27 @@ class InsideAuthentication(Enum):
     """That prefix, in an advertisement that the kernel's AH has verified (seed: "fake network")."""
 
 
+class BestPath(Enum):
+    """How far the traffic of two nodes outside may go from the gateway (to compare the paths)."""
+
+    DIRECT = "direct"
+    """All the way."""
+    VIA_HOME_AGENTS = "via_home_agents"
+    """The VCM makes a pair, but nodes tell each other no care-of address: no 218, no 220."""
+    VIA_GATEWAY = "via_gateway"
+    """The VCM makes no pair (no 206, no 210): hub and spoke."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the VCM makes SA pairs."""
+        return self is not BestPath.VIA_GATEWAY
+
+    @property
+    def has_bindings(self) -> bool:
+        """Whether nodes register with each other (RFC 6275: route optimisation)."""
+        return self is BestPath.DIRECT
+
+
 @dataclass(frozen=True, slots=True)
 class Variants:
     """One choice of each."""
@@ -98,6 +119,7 @@ class Variants:
     trigger: Trigger = Trigger.BOTH
     notice: Notice = Notice.SEPARATE
     inside_auth: InsideAuthentication = InsideAuthentication.NONE
+    best_path: BestPath = BestPath.DIRECT
 
 
 USUAL = Variants()

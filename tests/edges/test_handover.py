@@ -2,13 +2,18 @@
 
 import json
 from collections import Counter
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
-from experiments.handover import ACCESS_NETWORKS, Registrations, draw
+from experiments.handover import ACCESS_NETWORKS, Registrations, draw, who_must_know
 from experiments.scenario import load
+from mobivpn.variants import BestPath, GatewayBinding, Variants
+from topologies.addresses import PLAN
 
+COMPANY = PLAN.company
+PEER = COMPANY.node("mn2").external_home_address
 PEERS = ("2001:db8:ee::1", "2001:db8:5::5", "2001:db8:ee::d2")
 
 
@@ -80,3 +85,20 @@ def test_a_registration_that_begins_anew_does_not_stand(log: Path):
     told(log, 1.0, "registered", *PEERS)
     told(log, 1.1, "moved", PEERS[2])
     assert not registrations.stand(0.0)
+
+
+@pytest.mark.parametrize(
+    ("variants", "told"),
+    [
+        (Variants(), {COMPANY.home_agent, COMPANY.security_gateway, PEER}),
+        (Variants(sg_binding=GatewayBinding.NO), {COMPANY.home_agent, PEER}),
+        (
+            Variants(best_path=BestPath.VIA_HOME_AGENTS),
+            {COMPANY.home_agent, COMPANY.security_gateway},
+        ),
+    ],
+)
+def test_a_handover_waits_for_those_alone_whom_a_node_tells(
+    variants: Variants, told: set[IPv6Address]
+):
+    assert set(who_must_know("mn2", variants)) == {str(address) for address in told}

@@ -231,6 +231,29 @@ def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
         load("walk", {variant: "moon"})
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"best_path": "via_gateway", "binding_auth": "static"},
+            "binding_auth: 'static' contradicts best_path 'via_gateway'",
+        ),
+        (
+            {"best_path": "via_home_agents", "binding_auth": "static"},
+            "binding_auth: 'static' contradicts best_path 'via_home_agents'",
+        ),
+        (
+            {"best_path": "via_gateway", "keys": "blind"},
+            "keys: 'blind' contradicts best_path 'via_gateway'",
+        ),
+    ],
+)
+def test_what_the_best_path_leaves_unused_contradicts_it(given: dict[str, str], told: str):
+    with pytest.raises(ScenarioError, match=told):
+        load("walk", given)
+    assert load("walk", {"best_path": given["best_path"]}).best_path.value == given["best_path"]
+
+
 def test_a_vcm_in_sg_has_no_association_that_could_be_direct():
     with pytest.raises(ScenarioError, match="vcm_sa: 'direct' contradicts vcm_at 'sg'"):
         load("walk", {"vcm_at": "sg", "vcm_sa": "direct", "embodiment": "2"})

@@ -33,6 +33,8 @@ TCP = asked("walk-tcp", "--no-page")
 UNBOUND = asked("walk", "--embodiment", "2", "--sg-binding", "no")
 BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg", "--no-page")
 SLOW = [asked("walk", "--agent-delay", delay_ms, "--no-page") for delay_ms in ("1", "50")]
+HUB = asked("walk", "--best-path", "via_gateway", "--no-page")
+BY_HOME_AGENTS = asked("walk", "--best-path", "via_home_agents", "--embodiment", "2", "--no-page")
 BLIND = asked("walk", "--keys", "blind", "--algorithm", "aes256-sha256", "--no-page")
 
 
@@ -58,6 +60,20 @@ def test_a_handover_takes_little_more_than_its_lower_bound(runs: Sequence[Run]):
     for move in summary["moves"]:
         # The bound knows propagation only; probes come every 5 ms.
         assert move["gap_ms"] <= move["lower_bound_ms"] + 5.5
+
+
+@pytest.mark.runs(HUB, BY_HOME_AGENTS)
+def test_packets_stay_on_the_best_path(runs: Sequence[Run]):
+    hub, by_home_agents = (run.summary for run in runs)
+    assert [run.failed for run in runs] == [[], []]
+    assert {path for path, ms in hub["rtt_ms"].items() if ms is not None} == {
+        "inside",
+        "via_gateway",
+    }
+    assert hub["direct_setup_ms"] is None
+    assert by_home_agents["rtt_ms"]["direct"] is None
+    for summary, path in ((hub, "via_gateway"), (by_home_agents, "via_home_agents")):
+        assert summary["rtt_ms"][path] <= 1.02 * summary["shortest_path_rtt_ms"]
 
 
 @pytest.mark.runs(CLASSIC)

@@ -43,6 +43,9 @@ def _choices(model: type[Scenario] | type[Traffic], key: str) -> tuple[Any, ...]
     return get_args(model.model_fields[key].annotation)
 
 
+VARIANTS = tuple(variant for variant in fields(Variants) if variant.name != "best_path")
+"""Without a direct path most options have nothing to do: they would be together in vain."""
+
 OPTIONS: Mapping[str, Sequence[Any]] = {
     "leaves_first": PAIR,
     "returns_first": PAIR,
@@ -59,7 +62,7 @@ OPTIONS: Mapping[str, Sequence[Any]] = {
     "algorithms": (ALL, *(algorithm.value for algorithm in EspAlgorithm), ONE_IN_COMMON),
     **{
         variant.name: tuple(choice.value for choice in type(variant.default))
-        for variant in fields(Variants)
+        for variant in VARIANTS
     },
 }
 
@@ -139,7 +142,7 @@ def name_of(row: Row) -> str:
 
 def scenario_of(name: str, row: Row) -> dict[str, Any]:
     """Return a run as a scenario file has it."""
-    own = (*(variant.name for variant in fields(Variants)), "handover", "binding_auth")
+    own = (*(variant.name for variant in VARIANTS), "handover", "binding_auth")
     return {
         "name": name,
         "summary": in_words(row),

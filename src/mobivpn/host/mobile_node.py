@@ -51,6 +51,7 @@ from mobivpn.mip6.registration import (
     StaticAuthorisation,
 )
 from mobivpn.signalling.exchange import SendSignal
+from mobivpn.variants import BestPath
 
 Effect = Apply | AnnounceAddress | ReadUse | Record | SendMobility | SendSignal | SolicitRouters
 
@@ -69,7 +70,8 @@ HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecog
 class MobileNodeHost:
     """One mobile node; `mobility` and `correspondent` are its two roles in Mobile IPv6.
 
-    `solicits`: it asks for routers, instead of waiting until they advertise themselves.
+    `solicits`: it asks for routers, instead of waiting until they advertise themselves. It
+    registers with the peers of its pairs if `best_path` has bindings.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class MobileNodeHost:
         pair_idle_s: float = 60.0,
         *,
         solicits: bool = True,
+        best_path: BestPath = BestPath.DIRECT,
     ) -> None:
         self._databases = databases
         self._me, self._company = databases.me, databases.company
@@ -95,6 +98,7 @@ class MobileNodeHost:
         self._correspondent = correspondent
         self._input = MobilityInput(mobility.dropped, correspondent.dropped)
         self._endpoint = endpoint
+        self._best_path = best_path
         self._idleness = Idleness(pair_idle_s)
         self._place: Place = Detached()
         self._former: tuple[Outside, ...] = ()
@@ -444,6 +448,8 @@ class MobileNodeHost:
             match effect:
                 case Settle(token):
                     carried += self._settle(token)
+                case PairSwitched() if not self._best_path.has_bindings:
+                    pass
                 case PairSwitched(peer, key):
                     authorisation = CORRESPONDENT if key is None else StaticAuthorisation(key)
                     carried += self._carry_on(
@@ -453,7 +459,8 @@ class MobileNodeHost:
                 case PairEnded(peer):
                     home_address = peer.external_home_address
                     carried += self._carry_on(self._mobility.forget(home_address), now)
-                    if self._company.is_public and isinstance(self._place, Inside):
+                    optimises = self._company.is_public and self._best_path.has_bindings
+                    if optimises and isinstance(self._place, Inside):
                         self._peers_outside.set(home_address, now + ORDERED_BACK_WITHIN_S)
                 case PeerChangedSides(peer, inside):
                     carried += self._changed_sides(peer.external_home_address, inside, now)

@@ -37,7 +37,7 @@ from mobivpn.signalling.messages import (
     SessionIdle,
     Withdraw,
 )
-from mobivpn.variants import KeyScheme
+from mobivpn.variants import BestPath, KeyScheme
 from mobivpn.vcm import provisioning
 from mobivpn.vcm.context import (
     Contexts,
@@ -87,7 +87,7 @@ class Manager:
     `hold_down_s`. Of the algorithms that both nodes propose, new pairs take the first one of
     `preference`; their secrets come from where `keys` says; they last for `lifetime_s`. With
     `binding_keys`, each generation brings fresh keys for the nodes' bindings (RFC 4449) in place of
-    return routability.
+    return routability. With a `best_path` that has no pairs, it keeps contexts and nothing else.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Manager:
         lifetime_s: int = 3600,
         hold_down_s: float = 5.0,
         binding_keys: bool = False,
+        best_path: BestPath = BestPath.DIRECT,
         next_pair: int = 1,
     ) -> None:
         if lifetime_s <= 0:
@@ -114,6 +115,7 @@ class Manager:
         self._lifetime_s = lifetime_s
         self._hold_down_s = hold_down_s
         self._binding_keys = binding_keys
+        self._best_path = best_path
         self._next_pair = next_pair
         self._contexts = Contexts()
         self._pairs: dict[Session, Provisioning] = {}
@@ -279,6 +281,8 @@ class Manager:
             *self._contexts.add_correspondents(session.first, [session.second]),
             *self._contexts.add_correspondents(session.second, [session.first]),
         ]
+        if not self._best_path.has_pairs:
+            return effects
         pair = self._pairs.get(session)
         if pair is not None:
             if pair.state is PairState.WITHDRAWING:

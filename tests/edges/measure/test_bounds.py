@@ -9,11 +9,13 @@ from experiments.errors import ResultError
 from experiments.measure.bounds import (
     Authorisation,
     move_bound,
+    pair_bound_ms,
+    path_ms,
     setup_bound_ms,
-    shortest_round_trip_ms,
 )
 from experiments.measure.timeline import Move
 from experiments.network_plan import NetworkPlan, plan_from_run
+from experiments.paths import PacketPath
 
 LAN, SG, HA, WIFI1, WIFI2, CELL = 0.2, 15, 20, 5, 8, 30
 
@@ -69,20 +71,26 @@ def test_an_unknown_place_is_told(plan: NetworkPlan) -> None:
 
 def test_leaving_while_the_peer_is_inside(plan: NetworkPlan) -> None:
     """Inbound: update to sg, sg to r22, r22 to the peer and back, by sg to the node."""
-    bound = move_bound(move("lan", "cell", 20), "lan", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("lan", "cell", 20), "lan", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.outbound_ms == pytest.approx(20 + CELL + SG + 3 * LAN)
     assert bound.inbound_ms == pytest.approx(20 + 2 * (CELL + SG + LAN) + 4 * LAN)
     assert bound.worse_ms == bound.inbound_ms
 
 
 def test_leaving_while_the_peer_is_outside(plan: NetworkPlan) -> None:
-    bound = move_bound(move("lan", "wifi1"), "cell", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("lan", "wifi1"), "cell", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.outbound_ms == pytest.approx(WIFI1 + SG + 2 * LAN + SG + CELL)
     assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + SG + LAN))
 
 
 def test_handover_through_the_gateway(plan: NetworkPlan) -> None:
-    bound = move_bound(move("wifi1", "wifi2"), "lan", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("wifi1", "wifi2"), "lan", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.outbound_ms == pytest.approx(WIFI2 + SG + 3 * LAN)
     assert bound.inbound_ms == pytest.approx(2 * (WIFI2 + SG))
 
@@ -98,7 +106,7 @@ def test_handover_through_the_gateway(plan: NetworkPlan) -> None:
 def test_direct_handover_needs_the_tests_that_were_done(
     plan: NetworkPlan, authorisation: Authorisation, tests: float
 ) -> None:
-    bound = move_bound(move("wifi1", "wifi2", 5), "cell", True, authorisation, plan)
+    bound = move_bound(move("wifi1", "wifi2", 5), "cell", PacketPath.DIRECT, authorisation, plan)
     direct = WIFI2 + CELL
     assert bound.inbound_ms == pytest.approx(5 + tests + 2 * direct)
     assert bound.outbound_ms == pytest.approx(5 + min(direct + 2 * HA, tests + direct))
@@ -106,7 +114,9 @@ def test_direct_handover_needs_the_tests_that_were_done(
 
 def test_returning_from_the_direct_path(plan: NetworkPlan) -> None:
     """Inbound: to sg, to the VCM, its order to the peer, whose packets then take the gateway."""
-    bound = move_bound(move("wifi2", "lan"), "wifi1", True, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("wifi2", "lan"), "wifi1", PacketPath.DIRECT, Authorisation.NO_TEST, plan
+    )
     advertised = 4 * LAN
     assert bound.outbound_ms == pytest.approx(advertised + 3 * LAN + SG + WIFI1)
     order = 3 * LAN + 3 * LAN + 3 * LAN + SG + WIFI1
@@ -114,12 +124,16 @@ def test_returning_from_the_direct_path(plan: NetworkPlan) -> None:
 
 
 def test_returning_without_a_direct_path(plan: NetworkPlan) -> None:
-    bound = move_bound(move("wifi2", "lan"), "wifi1", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("wifi2", "lan"), "wifi1", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.inbound_ms == pytest.approx(4 * LAN + 3 * LAN + LAN + 2 * LAN)
 
 
 def test_returning_to_a_peer_inside(plan: NetworkPlan) -> None:
-    bound = move_bound(move("wifi2", "lan"), "lan", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("wifi2", "lan"), "lan", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.outbound_ms == pytest.approx(4 * LAN + 2 * LAN)
     assert bound.inbound_ms == pytest.approx(4 * LAN + 4 * LAN)
 
@@ -148,19 +162,58 @@ def test_without_bindings_at_sg_all_between_it_and_the_outside_goes_by_the_home_
     assert plan.propagation_ms("wifi1", "sg") == plan.propagation_ms("sg", "wifi1") == to_wifi1
     assert plan.propagation_ms("lan", "sg") == pytest.approx(3 * LAN)
     assert plan.vcm_ms("cell") == pytest.approx(3 * LAN + to_cell)
-    bound = move_bound(move("wifi2", "wifi1"), "cell", False, Authorisation.NO_TEST, plan)
+    bound = move_bound(
+        move("wifi2", "wifi1"), "cell", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, plan
+    )
     assert bound.outbound_ms == pytest.approx(to_wifi1 + 2 * LAN + to_cell)
     # What is at the home agent when that hears of the handover.
     assert bound.inbound_ms == pytest.approx(2 * (WIFI1 + HA))
 
 
-def test_shortest_round_trip_is_twice_the_direct_way(plan: NetworkPlan) -> None:
-    assert shortest_round_trip_ms(("wifi1", "cell"), plan) == 2 * (WIFI1 + CELL)
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (PacketPath.DIRECT, WIFI1 + CELL),
+        (PacketPath.VIA_HOME_AGENTS, WIFI1 + 2 * HA + CELL),
+        (PacketPath.VIA_GATEWAY, WIFI1 + 2 * SG + 2 * LAN + CELL),
+    ],
+)
+def test_a_path_takes_the_delays_along_it(
+    plan: NetworkPlan, path: PacketPath, expected: float
+) -> None:
+    for ends in (("wifi1", "cell"), ("cell", "wifi1")):
+        assert path_ms(path, *ends, plan) == pytest.approx(expected)
+
+
+def test_where_nodes_do_no_route_optimisation_a_handover_is_between_node_and_home_agent(
+    plan: NetworkPlan,
+) -> None:
+    used = PacketPath.VIA_HOME_AGENTS
+    bound = move_bound(move("wifi1", "wifi2", 5), "cell", used, Authorisation.NO_TEST, plan)
+    assert bound.outbound_ms == pytest.approx(5 + WIFI2 + 2 * HA + CELL)
+    assert bound.inbound_ms == pytest.approx(5 + 2 * (WIFI2 + HA))
+
+
+def test_a_pair_is_used_when_its_set_up_is_over_and_found_directly_after_the_tests(
+    plan: NetworkPlan,
+) -> None:
+    places = ("wifi1", "cell")
+    needed = {
+        path: pair_bound_ms(path, places, plan) - setup_bound_ms(places, plan)
+        for path in (PacketPath.VIA_HOME_AGENTS, PacketPath.DIRECT)
+    }
+    by_home_agent = WIFI1 + 2 * HA + CELL
+    assert needed == pytest.approx(
+        {
+            PacketPath.VIA_HOME_AGENTS: by_home_agent,
+            PacketPath.DIRECT: 2 * by_home_agent + 2 * (WIFI1 + CELL),
+        }
+    )
 
 
 def test_delays_of_a_scenario_count(plan: NetworkPlan) -> None:
     slow = replace(plan, delay_ms={**plan.delay_ms, "cell": 300.0})
-    assert shortest_round_trip_ms(("wifi1", "cell"), slow) == 2 * (WIFI1 + 300)
+    assert path_ms(PacketPath.DIRECT, "wifi1", "cell", slow) == (WIFI1 + 300)
 
 
 @pytest.mark.parametrize("missing", ["addresses", "links"])
@@ -181,7 +234,7 @@ def test_an_overlap_is_taken_off_the_bound_of_a_soft_handover(
     plan: NetworkPlan, overlap_ms: float
 ) -> None:
     soft = move("wifi1", "wifi2", -overlap_ms)
-    bound = move_bound(soft, "cell", True, Authorisation.NO_TEST, plan)
+    bound = move_bound(soft, "cell", PacketPath.DIRECT, Authorisation.NO_TEST, plan)
     assert bound.outbound_ms == pytest.approx(max(0, WIFI2 + CELL - overlap_ms))
     assert bound.inbound_ms == pytest.approx(max(0, 2 * (WIFI2 + CELL) - overlap_ms))
 
@@ -199,13 +252,17 @@ def test_the_embodiment_of_a_run_is_in_its_plan(run_description: dict[str, Any])
 
 def test_public_addresses_leaving_while_the_peer_is_inside(public: NetworkPlan) -> None:
     """Inbound: update to sg, sg to r22, where the peer's packets pass already, back by sg."""
-    bound = move_bound(move("lan", "cell", 20), "lan", False, Authorisation.NO_TEST, public)
+    bound = move_bound(
+        move("lan", "cell", 20), "lan", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, public
+    )
     assert bound.inbound_ms == pytest.approx(20 + 2 * (CELL + SG + LAN))
 
 
 def test_public_addresses_returning_to_a_peer_inside(public: NetworkPlan) -> None:
     """Outbound: by r22. Inbound: update to sg, sg to r22, what is there."""
-    bound = move_bound(move("wifi2", "lan"), "lan", False, Authorisation.NO_TEST, public)
+    bound = move_bound(
+        move("wifi2", "lan"), "lan", PacketPath.VIA_GATEWAY, Authorisation.NO_TEST, public
+    )
     assert bound.outbound_ms == pytest.approx(4 * LAN + 4 * LAN)
     assert bound.inbound_ms == pytest.approx(4 * LAN + 3 * LAN + LAN + 2 * LAN)
 

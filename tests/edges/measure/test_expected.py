@@ -9,6 +9,7 @@ from experiments.measure.expected import (
     SETTLING,
     Stage,
     attributed_until_ns,
+    best_path_of,
     expected_path,
     expected_places,
     places_of_run,
@@ -51,6 +52,24 @@ def test_two_nodes_talk_directly_where_both_are_outside(one: str, other: str) ->
     path = expected_path((one, other))
     outside = (one != "lan") + (other != "lan")
     assert path is (PacketPath.INSIDE, PacketPath.VIA_GATEWAY, PacketPath.DIRECT)[outside]
+
+
+@pytest.mark.parametrize("best", [PacketPath.VIA_GATEWAY, PacketPath.VIA_HOME_AGENTS])
+def test_a_pair_outside_goes_as_far_as_the_best_path(plan: NetworkPlan, best: PacketPath) -> None:
+    """As a set-up needs 113 ms, and a packet by the home agents 75."""
+    for stay_ms in (150, 300, 700):
+        made = timeline(
+            (5000, "mn1", "wifi1"), (5000 + stay_ms, "mn1", "lan"), mn1="lan", mn2="cell"
+        )
+        expected = stages(places_of_run({}, made, PAIR), made, PAIR, plan, ALWAYS, "both", best)
+        needed_ms = 91 if best is PacketPath.VIA_GATEWAY else 91 + 113 + 75
+        assert [(stage.path, stage.settles) for stage in expected] == [
+            (PacketPath.VIA_GATEWAY, True),
+            (best, stay_ms >= SETTLING * needed_ms),
+            (PacketPath.VIA_GATEWAY, True),
+        ]
+    assert best_path_of({"variants": {"best_path": best.value}}) is best
+    assert best_path_of({}) is PacketPath.DIRECT
 
 
 def test_places_begin_where_the_scenario_says_and_follow_its_moves() -> None:

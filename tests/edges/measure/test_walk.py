@@ -65,6 +65,7 @@ def test_probes_are_counted_by_the_phase_or_the_move_that_they_belong_to(
         "leaving": 5 + 2,
         "via_gateway": 0,
         "switch_to_direct": 0,
+        "via_home_agents": 0,
         "direct": 0,
         "handover": 27 + 7,
         "returning": 5 + 4,

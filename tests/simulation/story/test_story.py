@@ -15,7 +15,14 @@ from mobivpn.host.plan import NodeIdentity
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.mip6.constants import INITIAL_BINDACK_TIMEOUT_S
 from mobivpn.mip6.messages import BindingAcknowledgement, BindingError, BindingUpdate
-from mobivpn.variants import GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
+from mobivpn.variants import (
+    BestPath,
+    GatewayBinding,
+    KeyScheme,
+    Trigger,
+    VcmAssociation,
+    VcmPlace,
+)
 from tests.simulation.story.kernel import Datagram, Packet
 from tests.simulation.story.world import (
     ADVERTISED_EVERY_S,
@@ -220,6 +227,27 @@ def test_the_whole_walk_without_bindings_at_the_gateway(
     updates = [e for _, _, e in world.mobility if isinstance(e.message, BindingUpdate)]
     told = {e.care_of_address for e in updates if e.destination == sg}
     assert all(here is not None and here in world.company.vpn_prefix for here in told)
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize(
+    ("best_path", "stations"),
+    [(BestPath.VIA_GATEWAY, "sg-sg"), (BestPath.VIA_HOME_AGENTS, "ha")],
+)
+def test_packets_go_as_far_as_the_best_path_and_no_farther(
+    best_path: BestPath, stations: str, public: bool
+):
+    world = talking(World(public=public, best_path=best_path))
+    for node, network, path in WALK:
+        moved_at = move(world, node, network)
+        both_outside = path == "" and network != LAN
+        assert calm_paths(world) == {stations if both_outside else path}, (node.name, network)
+        later = [probe for probe in world.probes if probe.sent_at > moved_at + SETTLED_S]
+        assert all(len(probe.arrived_at) == 1 for probe in later if probe.sent_at < world.now - 1)
+    assert world.stored == {}
+    assert bool(world.events("vcm_pair_minted")) is best_path.has_pairs
+    homes = {node.external_home_address for node in world.company.nodes}
+    assert not [e for _, _, e in world.mobility if e.destination in homes and e.source in homes]
 
 
 @pytest.mark.parametrize("trigger", [Trigger.SESSION, Trigger.INITIATION])

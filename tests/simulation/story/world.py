@@ -53,7 +53,7 @@ from mobivpn.sessions.gateway import (
 from mobivpn.sessions.packet import PacketSummary
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import SendSignal
-from mobivpn.variants import GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
+from mobivpn.variants import BestPath, GatewayBinding, KeyScheme, Trigger, VcmAssociation, VcmPlace
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import Manager
 from tests.simulation.story.kernel import IPPROTO_UDP, Datagram, Esp, Kernel, Packet, Received
@@ -213,6 +213,7 @@ class Node(Agent):
             ),
             world.pair_idle_s,
             solicits=not world.classic,
+            best_path=world.best_path,
         )
         super().__init__(world, me.name, core, Kernel())
         self.me = me
@@ -531,6 +532,7 @@ class World:
     pair_lifetime_s: int = 3600
     binding_keys: bool = False
     keys: KeyScheme = KeyScheme.SEPARATE
+    best_path: BestPath = BestPath.DIRECT
     classic: bool = False
     """Nodes wait for advertisements, and for duplicate address detection."""
     authenticates: bool = False
@@ -629,6 +631,7 @@ class World:
             lifetime_s=self.pair_lifetime_s,
             binding_keys=self.binding_keys,
             keys=self.keys,
+            best_path=self.best_path,
         )
         in_gateway = self.company.vcm_in_gateway
         self.vcm = (VcmInGateway if in_gateway else Vcm)(self, "vcm", manager, (self.company.vcm,))

@@ -34,7 +34,7 @@ from mobivpn.signalling.messages import (
     SessionIdle,
     Withdraw,
 )
-from mobivpn.variants import KeyScheme
+from mobivpn.variants import BestPath, KeyScheme
 from mobivpn.vcm.context import RemoveContext, StoreContext
 from mobivpn.vcm.manager import EXPIRY_MARGIN_S, PATIENCE_S, RENEWAL, Effect, Manager
 from tests.support.company import COMPANY, MN1, MN2, MN3, PUBLIC_COMPANY, DifferentBytes
@@ -60,6 +60,7 @@ class Vcm:
         *,
         binding_keys: bool = False,
         keys: KeyScheme = KeyScheme.SEPARATE,
+        best_path: BestPath = BestPath.DIRECT,
         proposals: Mapping[IPv6Address, SaProposal] = PROPOSALS,
         company: Company = COMPANY,
     ) -> None:
@@ -72,6 +73,7 @@ class Vcm:
             hold_down_s=HOLD_DOWN_S,
             binding_keys=binding_keys,
             keys=keys,
+            best_path=best_path,
         )
         self.now = 0.0
         self.effects: list[Effect] = []
@@ -148,6 +150,21 @@ def both_external(
     vcm.leaves(MN2)
     vcm.leaves(MN1)
     return vcm
+
+
+@pytest.mark.parametrize("best_path", list(BestPath))
+def test_there_is_no_pair_where_the_gateway_is_the_best_path(best_path: BestPath):
+    vcm = Vcm(best_path=best_path)
+    vcm.leaves(MN2)
+    vcm.leaves(MN1)
+    said = vcm.hears(SG, SessionDetected(A, B))
+    offers = [message for _, message in said if isinstance(message, SaOffer)]
+    assert len(offers) == (2 if best_path.has_pairs else 0)
+    assert {A, B} == {context.internal_home_address for context in vcm.core.contexts}
+    assert vcm.core.contexts[0].correspondents == {A}
+    vcm.waits_until(1000.0)
+    vcm.hears(SG, NodeInternal(A))
+    assert [context.internal_home_address for context in vcm.core.contexts] == [B]
 
 
 def offered() -> Vcm:
