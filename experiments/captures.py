@@ -66,6 +66,8 @@ class Captures:
     scratch: Path
     target: Path
     links: Mapping[str, tuple[str, str]]
+    packets: int | None = None
+    """So many packets are kept of each link, the first ones; all, unless it is said."""
     _pieces: dict[str, list[_Piece]] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -99,9 +101,13 @@ class Captures:
         pieces = self._pieces.setdefault(link, [])
         path = self.scratch / f"{link}-{len(pieces)}.pcapng"
         log = path.with_suffix(".log")
+        some = () if self.packets is None else ("-c", str(self.packets))
         with log.open("wb") as output:
             process = self.host(host).popen(
-                ["dumpcap", "-q", "-i", interface, "-B", str(BUFFER_MIB), "-w", str(path)],
+                [
+                    *("dumpcap", "-q", "-i", interface, "-B", str(BUFFER_MIB)),
+                    *("-w", str(path), *some),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -196,9 +196,15 @@ def lab(context: click.Context) -> None:
 def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> None:
     """Run an experiment or a scenario file, measure it, write its report."""
     from experiments import runner
+    from experiments.study import studies
 
     progress = Progress()
     given = runner.Options(results=results or runner.RESULTS, **_options(options))
+    if scenario in studies.NAMES:
+        if verbose:
+            raise LabError(f"-v: the runs of a study ('{scenario}') have no terminal")
+        _run_study(scenario, given, progress)
+        return
     runner.load(scenario, given)
     _need_packages(given.machine, progress)
     line = (lambda text: click.echo(text, err=True)) if verbose else (lambda text: None)
@@ -211,6 +217,24 @@ def run(scenario: str, verbose: bool, results: Path | None, **options: Any) -> N
     screen.show(folder, Console(stderr=True))
     click.echo(folder)
     if ResultSet(folder).load_summary()["verdict"] == "failed":
+        sys.exit(1)
+
+
+def _run_study(name: str, given: Any, progress: Progress) -> None:
+    """Conduct a study; exit 1 where its verdict is failed."""
+    from experiments import screen
+    from experiments.study import conduct
+    from experiments.study import folder as folders
+    from experiments.sweep.cluster import Cluster
+
+    conduct.wanted(name, given)
+    _need_packages(given.machine, progress)
+    with _shown(progress):
+        folder = conduct.carry_out(name, given, Cluster(vms_that_fit()), progress)
+    results = folders.load(folder)
+    screen.show_study(results, Console(stderr=True))
+    click.echo(folder)
+    if results.failed:
         sys.exit(1)
 
 
@@ -335,7 +359,15 @@ def report(folders: tuple[Path, ...], results: Path | None) -> None:
     """Draw a run's report again, or several runs over one another."""
     from experiments import runner
     from experiments.report import overlay, page
+    from experiments.study import folder as studies
 
+    if any(studies.is_study(folder) for folder in folders):
+        if len(folders) > 1 or results is not None:
+            raise LabError("a study is drawn again on its own, in its folder: name no other")
+        studies.draw(studies.load(folders[0]))
+        click.echo(f"report      {folders[0].resolve() / page.PAGE}", err=True)
+        click.echo(folders[0].resolve())
+        return
     records = overlay.load(folders)
     if len(records) > 1:
         folder = runner.create_folder(results or runner.RESULTS, "report", datetime.now())
@@ -391,13 +423,15 @@ def test(context: click.Context, arguments: tuple[str, ...]) -> None:
 @lab.command("list")
 def list_() -> None:
     """List the experiments."""
-    from experiments.scenario import SCENARIOS
+    from experiments.scenario import SCENARIOS, STUDIES
 
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold")
     table.add_column("what it shows")
     for path in sorted(SCENARIOS.glob("*.toml")):
         table.add_row(path.stem, _summary(path))
+    for path in sorted(STUDIES.glob("*.toml")):
+        table.add_row(path.stem, f"{_summary(path)} (a study: many runs)")
     Console().print(table)
     click.echo("\nRun one with: ./lab run NAME")
 

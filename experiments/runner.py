@@ -152,6 +152,11 @@ def shell(name_or_path: str, options: Options, watch: Watch | None = None) -> in
 
 def load(name_or_path: str, options: Options) -> Scenario:
     """Return the scenario with what the options change of it."""
+    return scenarios.load(name_or_path, overrides(options))
+
+
+def overrides(options: Options) -> dict[str, Any]:
+    """Return what the options change of a scenario, by its keys."""
     given = {
         "seed": options.seed,
         "agent_delay_ms": options.agent_delay_ms,
@@ -163,8 +168,7 @@ def load(name_or_path: str, options: Options) -> Scenario:
         "limit_s": options.limit_s,
         **{name: choice.value for name, choice in options.variants.items()},
     }
-    overrides = {key: value for key, value in given.items() if value is not None}
-    return scenarios.load(name_or_path, overrides)
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def create_folder(parent: Path, name: str, now: datetime) -> Path:

@@ -30,6 +30,8 @@ from mobivpn.variants import (
 )
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+STUDIES = Path(__file__).parent / "study"
+"""Scenarios that studies change, each named as its study."""
 
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell", "eve"]
@@ -145,6 +147,18 @@ class Handovers(_Model):
         return self
 
 
+class Bulk(_Model):
+    """Transfers by iperf3 when the walk is over, from the first node under test to the second.
+
+    First for `tcp_s` as fast as TCP can, then for `udp_s` at `udp_share` of what headers leave of
+    the links' rates (`experiments.limits`). iperf3 takes whole seconds.
+    """
+
+    tcp_s: Annotated[int, Field(ge=1, le=3600)]
+    udp_s: Annotated[int, Field(ge=1, le=3600)]
+    udp_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
 def _each_once(algorithms: tuple[EspAlgorithm, ...]) -> tuple[EspAlgorithm, ...]:
     if len(set(algorithms)) != len(algorithms):
         raise ValueError("name each algorithm once")
@@ -201,6 +215,7 @@ class Scenario(_Model):
     traffic: Traffic = Traffic()
     move: tuple[Move, ...] = ()
     handovers: Handovers | None = None
+    bulk: Bulk | None = None
 
     @model_validator(mode="after")
     def _of_its_experiment(self) -> "Scenario":
@@ -214,6 +229,7 @@ class Scenario(_Model):
                 ("start", self.start != Start()),
                 ("traffic.also_between", self.traffic.also_between),
                 ("traffic.stop_s", self.traffic.stop_s),
+                ("bulk", self.bulk),
             )
             for key, given in unused:
                 if given:
@@ -259,6 +275,17 @@ class Scenario(_Model):
                 f"keys: '{self.keys.value}' contradicts best_path '{best.value}': the VCM makes no "
                 "pair then, and no keys"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _bulk_has_a_path(self) -> "Scenario":
+        if self.bulk is not None and self.trigger is not Trigger.BOTH:
+            raise ValueError(
+                f"trigger: '{self.trigger.value}' contradicts the table [bulk]: its transfers are "
+                "of sessions that are there before both nodes are outside, and of new ones"
+            )
+        if self.bulk is not None and self.visits_eve:
+            raise ValueError("bulk: not allowed where a node goes to eve: nothing gets through")
         return self
 
     @model_validator(mode="after")
@@ -336,7 +363,8 @@ def read(name_or_path: str, folder: Path, kind: str) -> tuple[Path, dict[str, An
     if path.suffix != ".toml":
         path = folder / f"{name_or_path}.toml"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+            folders = (folder, STUDIES) if folder == SCENARIOS else (folder,)
+            known = ", ".join(sorted(p.stem for one in folders for p in one.glob("*.toml")))
             raise ScenarioError(
                 f"no {kind} is called '{name_or_path}'; there are: {known} "
                 f"(or name a file that ends in .toml)"

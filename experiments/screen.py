@@ -11,6 +11,7 @@ from rich.table import Table
 from experiments.report.page import PAGE
 from experiments.report.record import NO_VERDICT, Record, load
 from experiments.report.story import headline, told
+from experiments.study.folder import StudyResults
 
 _STYLE = {"passed": "bold green", "failed": "bold red", NO_VERDICT: "bold yellow"}
 _FEW_MOVES = 8
@@ -33,6 +34,22 @@ def show(folder: Path, console: Console) -> None:
     for gap in record.gaps:
         console.print(f"[yellow]missing[/]     {escape(gap)}", highlight=False, soft_wrap=True)
     page = folder / PAGE
+    where = str(page) if page.exists() else "not drawn"
+    console.print(f"report      {escape(where)}", highlight=False, soft_wrap=True)
+
+
+def show_study(results: StudyResults, console: Console) -> None:
+    """Print what a reader of a study that is over wants first."""
+    summary, page = results.summary, results.folder / PAGE
+    verdict = summary["verdict"]
+    console.print()
+    console.print(f"[{_STYLE[verdict]}]{verdict.capitalize()}: {len(summary['runs'])} runs[/]")
+    times = f"in all {summary['wall_seconds']:.0f} s, {summary['known_before']} runs known before"
+    _print(console, "time", [times])
+    for run in summary["runs"]:
+        if run["failed_checks"]:
+            console.print(f"[red]run failed[/]  {escape(str(run))}", highlight=False)
+    console.print(_checks(summary["checks"]))
     where = str(page) if page.exists() else "not drawn"
     console.print(f"report      {escape(where)}", highlight=False, soft_wrap=True)
 

@@ -34,7 +34,7 @@ from mobivpn.variants import InsideAuthentication
 from topologies.addresses import EVE, INSIDE_LINK, link_local, plan_of
 from topologies.attachment import Attachment
 from topologies.fake_network import FAKE_LINK, imitate_inside
-from topologies.links import DEFAULT_LINKS, LAN, LinkProfile
+from topologies.links import DEFAULT_LINKS, LAN, LinkProfile, longest_round_trip_ms
 from topologies.topo import build, configure
 
 ROLES = {
@@ -59,6 +59,8 @@ AT_ADVERTISEMENTS = frozenset({"internal_router", "mobile_node"})
 READY_WITHIN_S = 60.0
 START_WITHIN_S = 3.0
 """Time for traffic programs to start."""
+USUAL_LINGER_MS = 500.0
+"""How long both ends of probes wait at least for what is under way when they stop sending."""
 SETTLE_S = 1.0
 """Virtual seconds between the last start and the first probe."""
 
@@ -139,11 +141,11 @@ class Testbed:
         configure(self.net, self.links, inner_mtu(), seed=self.scenario.seed, plan=self.plan)
         if self.scenario.visits_eve:
             imitate_inside(self.net, self.plan)
-        captures = Captures(
+        captures = self._captures = Captures(
             self.host,
             self._scratch,
             self._results / "captures",
-            self._captured_links(),
+            self.captured_links(),
         )
         captures.start()
         self._stack.callback(captures.stop)
@@ -236,7 +238,7 @@ class Testbed:
                 )
             self._stack.callback(_end, process)
 
-    def _captured_links(self) -> dict[str, tuple[str, str]]:
+    def captured_links(self) -> dict[str, tuple[str, str]]:
         links = dict(interfaces_by_link(self.plan.company.vcm_at.value))
         if not self.scenario.visits_eve:
             del links[FAKE_LINK]
@@ -343,7 +345,10 @@ class Testbed:
             at += ["--stop-at", str(begin + traffic.stop_s)]
         one_way = {"forward": ("send", "receive"), "backward": ("receive", "send")}
         probing = one_way.get(traffic.direction, ("both", "both"))
-        interval = ("--interval-ms", str(traffic.probe_interval_ms))
+        interval = (
+            *("--interval-ms", str(traffic.probe_interval_ms)),
+            *("--linger-ms", str(max(USUAL_LINGER_MS, longest_round_trip_ms(self.links)))),
+        )
         for number, _ in enumerate(traffic.pairs):
             more = (*at, *interval, "--port", str(probe_format.PORT + number))
             self._start_traffic("experiments.probes", "probes", number, probing, more)
@@ -359,6 +364,11 @@ class Testbed:
         for program in self._traffic:
             program.stop()
         self._traffic.clear()
+
+    def stop_captures(self) -> None:
+        """End traffic and captures: what comes now is not among what is measured by them."""
+        self.stop_traffic()
+        self._captures.stop()
 
     def _start_traffic(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from experiments import bulk
 from experiments.programs import sleep_until
 from experiments.scenario import Move, Scenario
 from experiments.testbed import Testbed
@@ -23,6 +24,9 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
         testbed.check()
         testbed.dump_databases("end")
         testbed.record("walk_end")
+        if scenario.bulk is not None:
+            testbed.stop_captures()
+            bulk.run(testbed, scenario.bulk, results / "bulk", scratch)
     return begin
 
 

@@ -67,6 +67,20 @@ def profiles(links: Mapping[str, LinkProfile]) -> Mapping[str, LinkProfile]:
     return {**links, IDEAL: LinkProfile(0, 0, 0, links[LAN].signalling_loss_percent)}
 
 
+QUEUES = 1.25
+"""What transmission and queues may add to the delays of the longest path."""
+
+
+def longest_round_trip_ms(links: Mapping[str, LinkProfile]) -> float:
+    """Return what no round trip between two nodes takes longer than, whichever path it goes.
+
+    That is there and back through sg, with the home agent between sg and both nodes.
+    """
+    access = max(links[name].delay_ms for name in links.keys() - {LAN, GATEWAY, HOME_AGENT})
+    by_home_agent = access + 2 * links[HOME_AGENT].delay_ms + links[GATEWAY].delay_ms
+    return QUEUES * 2 * 2 * (by_home_agent + 2 * links[LAN].delay_ms)
+
+
 CHECKOUT = Path(__file__).parent.parent
 
 

@@ -27,6 +27,9 @@ ATTEMPTS = 2
 CONNECT_WITHIN_S = 10
 GONE_WITHIN_S = 5.0
 
+Derive = Callable[[Path], dict[str, Any]]
+"""Takes what is to be kept of a run, beside its summary, out of its folder."""
+
 Told = Callable[[int, int], None]
 """Called with how many runs are over, and of how many."""
 
@@ -83,17 +86,21 @@ def carry_out(
 
 
 def run_on_worker(
-    key: str, scenario: dict[str, Any], options: runner.Options, store: Store
+    key: str,
+    scenario: dict[str, Any],
+    options: runner.Options,
+    store: Store,
+    derive: Derive = lambda folder: {},
 ) -> dict[str, Any]:
     """Run one scenario on a worker; return its record, which is in the store if that is here too.
 
-    So what is finished outlives the worker.
+    So what is finished outlives the worker. The record has the summary, and what `derive` adds.
     """
     if (known := store.load(key)) is not None:
         return known
     folder = runner.carry_out(Scenario.model_validate(scenario), options)
     try:
-        record = {"summary": ResultSet(folder).load_summary()}
+        record = {"summary": ResultSet(folder).load_summary(), **derive(folder)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if store.folder.is_dir():

@@ -125,7 +125,7 @@ class Sweep(_Model):
 class Wanted:
     """One run of a sweep."""
 
-    parameters: Mapping[str, Value]
+    parameters: Mapping[str, Any]
     scenario: Scenario
 
     def key(self, inputs: Mapping[str, str]) -> str:
@@ -152,7 +152,7 @@ def load(name_or_path: str) -> tuple[Sweep, list[Wanted]]:
     try:
         base = scenarios.read(given, scenarios.SCENARIOS, "experiment")
         return sweep, [
-            Wanted(point, scenarios.checked(*base, {**_nested(point), "seed": seed}))
+            Wanted(point, scenarios.checked(*base, {**nested(point), "seed": seed}))
             for point in sweep.points()
             for seed in sweep.seeds
         ]
@@ -160,7 +160,7 @@ def load(name_or_path: str) -> tuple[Sweep, list[Wanted]]:
         raise ScenarioError(f"{path}: of the scenario, {error}") from error
 
 
-def _nested(point: Mapping[str, Value]) -> dict[str, Any]:
+def nested(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the point as a scenario has it: dotted names are keys in tables."""
     tree: dict[str, Any] = {}
     for name, value in point.items():

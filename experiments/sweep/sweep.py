@@ -1,19 +1,18 @@
 """Carry out a sweep: run what is not known yet, then table and plots of all of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import runner
 from experiments.errors import ResultError
 from experiments.report.drawing import Picture
-from experiments.sweep import cluster, figures, table
+from experiments.sweep import figures, table
 from experiments.sweep.cluster import Cluster
 from experiments.sweep.plan import Plot, Sweep, Wanted
-from experiments.sweep.store import Store, inputs_of
-from vm import kernel, machine
-from vm.clock import Clock
-from vm.machine import Machine
+from experiments.sweep.runs import results_of
+from experiments.sweep.store import Store
+from vm import kernel
 
 RESULTS = runner.RESULTS / "sweeps"
 STORE = "runs"
@@ -50,36 +49,13 @@ def carry_out(
     again. Raises ScenarioError, ResultError or LabError in one line.
     """
     plots = (*sweep.plot, *plots)
-    used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
-    if used is Machine.UML:
-        kernel.ensure(progress)
-    inputs = inputs_of(used, clock)
-    runs = {one.key(inputs): one for one in wanted}
     store = Store(options.results.resolve() / STORE)
-    records = {key: store.load(key) for key in runs}
-    missing = {key: one for key, one in runs.items() if records[key] is None}
-    failures: dict[str, str] = {}
-    if missing:
-        failures = cluster.carry_out(
-            missing,
-            replace(
-                options,
-                machine=used,
-                clock=clock,
-                page=False,
-                results=cluster.results_of_workers(),
-            ),
-            store,
-            where,
-            lambda done, total: progress(f"carry out {total} runs", done, total),
-        )
-        records |= {key: store.load(key) for key in missing}
+    results = results_of(wanted, options, where, store, progress)
     progress("draw", 0, 0)
     folder = options.results.resolve() / sweep.name
     rows = [
         ({**one.parameters, "seed": one.scenario.seed}, record["summary"])
-        for key, one in runs.items()
-        if (record := records[key]) is not None
+        for one, record in results.found
     ]
     result = table.table_of(rows)
     pictures: list[Picture] = []
@@ -94,4 +70,4 @@ def carry_out(
     except OSError as error:
         raise ResultError(f"{folder}: cannot be written ({error.strerror})") from error
     verdicts = result["verdict"].value_counts().to_dict() if rows else {}
-    return Outcome(folder, len(runs), len(runs) - len(missing), failures, verdicts, pictures)
+    return Outcome(folder, results.wanted, results.known, results.failures, verdicts, pictures)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,6 +230,22 @@ def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
         assert f"`{choice.value}`" in row
     with pytest.raises(ScenarioError, match=variant):
         load("walk", {variant: "moon"})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"trigger": "session"}, r"trigger: 'session' contradicts the table \[bulk\]"),
+        (
+            {"move": [{"at_s": 1, "node": "mn1", "to": "eve"}]},
+            "bulk: not allowed where a node goes to eve",
+        ),
+        ({"bulk": {"tcp_s": 0, "udp_s": 1}}, "bulk.tcp_s: .*greater than or equal to 1"),
+    ],
+)
+def test_a_transfer_needs_a_path_and_a_time(given: dict[str, Any], told: str):
+    with pytest.raises(ScenarioError, match=told):
+        load("walk", {"bulk": {"tcp_s": 1, "udp_s": 1}, **given})
 
 
 @pytest.mark.parametrize(

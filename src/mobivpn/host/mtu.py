@@ -20,6 +20,13 @@ def esp_overhead(algorithm: EspAlgorithm) -> int:
     return ESP_HEADER + its.iv_bytes + ESP_TRAILER + its.block_bytes - 1 + its.icv_bytes
 
 
+def esp_bytes(algorithm: EspAlgorithm, content: int) -> int:
+    """Return the size of ESP, all of its fields, around `content` bytes (RFC 4303 section 2)."""
+    its = algorithm.transform
+    padded = -(-(content + ESP_TRAILER) // its.block_bytes) * its.block_bytes
+    return ESP_HEADER + its.iv_bytes + padded + its.icv_bytes
+
+
 ESP_OVERHEAD = esp_overhead(EspAlgorithm.AES256GCM16)
 DIRECT_OVERHEAD = max(esp_overhead(algorithm) for algorithm in EspAlgorithm)
 

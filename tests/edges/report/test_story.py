@@ -3,12 +3,25 @@
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.report.page import tiles
 from experiments.report.record import Occurrence, Record
 from experiments.report.story import attacks, failures, headline, sentences, told
 
 
 def text_of(record: Record) -> str:
     return "\n".join(sentence.text for sentence in sentences(record))
+
+
+def test_a_path_that_is_the_best_a_run_has_is_told_by_its_name(record: Record) -> None:
+    path = "via_home_agents"
+    phases = [replace(p, name=path) if p.name == "direct" else p for p in record.phases]
+    run = {**record.run, "variants": {"best_path": path}}
+    changed = replace(record, run=run, phases=phases)
+    text = text_of(changed)
+    assert "Both directions take the path by the home agent (214, 216)" in text
+    assert "direct path (220)" not in text
+    assert "Via home agents round trip" in [tile.label for tile in tiles(changed)]
+    assert "Direct round trip" in [tile.label for tile in tiles(record)]
 
 
 def test_a_walk_is_told_in_order_of_time(record: Record) -> None:

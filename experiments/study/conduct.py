@@ -1,0 +1,98 @@
+"""Conduct a study: carry out its runs, derive its values, judge and draw them."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from experiments import runner
+from experiments import scenario as scenarios
+from experiments.analyse import FAILED, PASSED, at_most
+from experiments.resultset import SCHEMA
+from experiments.scenario import STUDIES, ScenarioError
+from experiments.study import folder as folders
+from experiments.study import studies
+from experiments.study.study import Row
+from experiments.sweep.cluster import Cluster
+from experiments.sweep.plan import Wanted, nested
+from experiments.sweep.runs import results_of
+from experiments.sweep.store import Store
+from vm import kernel
+
+STORE = Path("studies", "runs")
+OPTION_NAMES = {
+    "agent_delay_ms": "agent-delay",
+    "signalling_loss_percent": "signalling-loss",
+    "handovers": "runs",
+    "limit_s": "limit",
+}
+
+
+def wanted(name: str, options: runner.Options) -> list[Wanted]:
+    """Return a study's runs, all of them changed by the options. Raises ScenarioError."""
+    study, given = studies.load(name), runner.overrides(options)
+    for key in given:
+        if key not in study.takes:
+            names = ", ".join(f"--{option_name(key)}" for key in sorted(study.takes))
+            raise ScenarioError(
+                f"--{option_name(key)}: the study '{study.name}' does not take it; of a scenario's "
+                f"options it takes {names}"
+            )
+    path, data = STUDIES / f"{study.name}.toml", studies.base_of(study.name)
+    return [
+        Wanted(run, scenarios.checked(path, data, {**nested(run), **given})) for run in study.runs
+    ]
+
+
+def option_name(key: str) -> str:
+    """Return the name of the option that sets a key of a scenario."""
+    return OPTION_NAMES.get(key, key.replace("_", "-"))
+
+
+def carry_out(
+    name: str, options: runner.Options, where: Cluster, progress: kernel.Progress
+) -> Path:
+    """Conduct a study; return its result folder. Raises ScenarioError, ResultError or LabError."""
+    study, given = studies.load(name), runner.overrides(options)
+    runs = wanted(name, options)
+    began, started = time.monotonic(), datetime.now()
+    store = Store(options.results.resolve() / STORE)
+    results = results_of(runs, options, where, store, progress, study.derive)
+    progress("draw", 0, 0)
+    summaries = [record["summary"] for _, record in results.found]
+    rows: list[Row] = [row for _, record in results.found for row in record["rows"]]
+    values = study.values_of(rows)
+    failed = [s for s in summaries if s["verdict"] != PASSED]
+    clock = summaries[0]["clock"] if summaries else None
+    checks = [
+        at_most("runs without a result", results.wanted - len(results.found), 0),
+        at_most("runs that failed a check of their own", len(failed), 0),
+        *study.judge(values),
+    ]
+    folder = runner.create_folder(options.results, name, started)
+    summary = {
+        "schema": SCHEMA,
+        "verdict": PASSED if all(check["passed"] for check in checks) else FAILED,
+        "study": name,
+        "summary": studies.base_of(name)["summary"],
+        "clock": clock,
+        "options": {option_name(key): value for key, value in given.items()},
+        "versions": summaries[0]["versions"] if summaries else {},
+        "runs": [
+            {
+                **{key: value for key, value in one.parameters.items() if key != "move"},
+                "verdict": record["summary"]["verdict"],
+                "failed_checks": [
+                    c["name"] for c in record["summary"]["checks"] if not c["passed"]
+                ],
+            }
+            for one, record in results.found
+        ],
+        "known_before": results.known,
+        "wall_seconds": time.monotonic() - began,
+        "values": values,
+        "checks": checks,
+    }
+    folders.save(folder, summary, rows)
+    if options.page:
+        folders.draw(folders.load(folder))
+    return folder
