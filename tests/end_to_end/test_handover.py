@@ -8,7 +8,7 @@ import pytest
 from experiments.resultset import ResultSet
 from tests.support.runs import Run, asked
 
-RUNS = 8
+RUNS = 6
 COARSE = Path(__file__).with_name("coarse.toml")
 """Probes are fewer, where none is timed."""
 RETURN_ROUTABILITY = asked("handover", "--runs", str(RUNS))

@@ -21,21 +21,21 @@ from experiments.verify import compare, moved
 from mobivpn.mip6 import codec
 from mobivpn.mip6.constants import LIFETIME_UNIT_S
 from mobivpn.mip6.messages import MessageType
-from tests.support.runs import Run, asked
+from tests.support.runs import Run, asked, coarse
 
 ETHERNET_FRAME = 1514
 
 WALK = asked("walk")
-SOFT = asked("walk", "--handover", "soft", "--no-page")
+SOFT = coarse("walk", "--handover", "soft")
 CLASSIC = asked("walk", "--handover", "classic", "--no-page")
 AGAIN = asked("walk", "--no-page")
-TCP = asked("walk-tcp", "--no-page")
-UNBOUND = asked("walk", "--embodiment", "2", "--sg-binding", "no")
+TCP = coarse("walk-tcp")
+UNBOUND = coarse("walk", "--embodiment", "2", "--sg-binding", "no")
 BEGUN_OUTSIDE = asked("initiation", "--vcm-at", "sg", "--no-page")
-SLOW = [asked("walk", "--agent-delay", delay_ms, "--no-page") for delay_ms in ("1", "50")]
-HUB = asked("walk", "--best-path", "via_gateway", "--no-page")
-BY_HOME_AGENTS = asked("walk", "--best-path", "via_home_agents", "--embodiment", "2", "--no-page")
-BLIND = asked("walk", "--keys", "blind", "--algorithm", "aes256-sha256", "--no-page")
+SLOW = [coarse("walk", "--agent-delay", delay_ms) for delay_ms in ("1", "50")]
+HUB = coarse("walk", "--best-path", "via_gateway")
+BY_HOME_AGENTS = coarse("walk", "--best-path", "via_home_agents", "--embodiment", "2")
+BLIND = coarse("walk", "--keys", "blind", "--algorithm", "aes256-sha256")
 
 
 @pytest.mark.runs(WALK)

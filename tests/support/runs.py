@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 
+from experiments.scenario import SCENARIOS
 from vm import places
+
+FINE, COARSE = "probe_interval_ms = 5.0", "probe_interval_ms = 20.0"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class Asked:
 def asked(*arguments: str, written: tuple[str, str] | None = None) -> Asked:
     """Return a run to ask for."""
     return Asked(arguments, written)
+
+
+def coarse(name: str, *arguments: str) -> Asked:
+    """Return a run without a page, of an experiment with a quarter of its probes: for what is not
+    timed."""
+    fine = (SCENARIOS / f"{name}.toml").read_text(encoding="utf-8")
+    assert FINE in fine
+    text = fine.replace(FINE, COARSE)
+    return asked("--no-page", *arguments, written=(f"coarse-{name}.toml", text))
 
 
 @dataclass(frozen=True)
@@ -119,5 +132,8 @@ def _written(one: Asked, results: Path) -> list[str]:
         return []
     name, text = one.written
     path = results / name
-    path.write_text(text, encoding="utf-8")
+    # Others that are asked for alike may be reading it.
+    partial = results / f".{name}-{threading.get_ident()}"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
     return [str(path)]
