@@ -239,6 +239,7 @@ class Testbed:
             self._stack.callback(_end, process)
 
     def captured_links(self) -> dict[str, tuple[str, str]]:
+        """Return (host, interface) of every link that this testbed captures, by its name."""
         links = dict(interfaces_by_link(self.plan.company.vcm_at.value))
         if not self.scenario.visits_eve:
             del links[FAKE_LINK]

@@ -55,10 +55,12 @@ class LazyNode(Node):
         super().sendCmd(*words, **options)
 
     def _need_shell(self) -> None:
+        """Start Mininet's shell, in the namespaces that there are."""
         if self.shell is None:
-            pid = self.pid
-            Node.startShell(self)
-            self.pid = pid
+            pid, in_namespace = self.pid, self.inNamespace
+            self.inNamespace = False
+            Node.startShell(self, f"-cda{pid}")
+            self.pid, self.inNamespace = pid, in_namespace
 
 
 class LabHost(LazyNode):
@@ -105,12 +107,6 @@ class LabHost(LazyNode):
             self._held.set_exception(error)
             return
         self._over.wait()
-
-    def _need_shell(self) -> None:
-        if self.shell is None:
-            holder, self.inNamespace = self.pid, False
-            Node.startShell(self, f"-cda{holder}")
-            self.pid, self.inNamespace = holder, True
 
 
 class LabController(LazyNode, RemoteController):

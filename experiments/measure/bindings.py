@@ -1,7 +1,7 @@
 """Bindings in the kernels' dumps against where the nodes really are."""
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from experiments.databases import Database
@@ -46,13 +46,7 @@ def wrong_bindings(
         others = {name: home for name, home in homes.items() if direct and name != node}
         peers = {**fixed, **others}
         for peer, address in peers.items():
-            for holder, protocol, ends in (
-                (peer, "route2", (address, homes[node])),
-                (node, "hao", (homes[node], address)),
-            ):
-                told = _care_of_address(last.get(holder), protocol, ends)
-                if not told or IPv6Address(told) not in prefix:
-                    yield WrongBinding(holder, node, told)
+            yield from _wrong_between((node, homes[node]), (peer, address), prefix, last)
 
 
 def wrong_bindings_inside(
@@ -68,13 +62,24 @@ def wrong_bindings_inside(
         name: str(IPv6Address(own.external_home_address)) for name, own in plan.node_by_name.items()
     }
     for peer in peers:
-        for holder, protocol, ends in (
-            (peer, "route2", (homes[peer], homes[node])),
-            (node, "hao", (homes[node], homes[peer])),
-        ):
-            told = _care_of_address(last.get(holder), protocol, ends)
-            if not told or IPv6Address(told) not in lan:
-                yield WrongBinding(holder, node, told)
+        yield from _wrong_between((node, homes[node]), (peer, homes[peer]), lan, last)
+
+
+def _wrong_between(
+    bound: tuple[str, str],
+    peer: tuple[str, str],
+    prefix: IPv6Network,
+    last: Mapping[str, Database],
+) -> Iterator[WrongBinding]:
+    """Yield what is wrong with one node's binding at one peer, both given as (name, address)."""
+    (node, home), (name, address) = bound, peer
+    for holder, protocol, ends in (
+        (name, "route2", (address, home)),
+        (node, "hao", (home, address)),
+    ):
+        told = _care_of_address(last.get(holder), protocol, ends)
+        if not told or IPv6Address(told) not in prefix:
+            yield WrongBinding(holder, node, told)
 
 
 def direct_associations(

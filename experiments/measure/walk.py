@@ -250,31 +250,32 @@ class Walk:
     def settled(self) -> list[tuple[PacketPath, bool]]:
         """Tell for each stage that settles the expected path, and whether the last arrivals in all
         directions took it."""
-        legs_by_direction = arrived_by_direction(self.traffic)
-        found = []
-        for stage in self.stages:
-            if stage.settles:
-                lasts = [
-                    _last_between(legs_by_direction.get(direction, []), stage)
-                    for direction in self.traffic.directions(self.pair)
-                ]
-                right = all(leg is not None and leg.path is stage.path for leg in lasts)
-                found.append((stage.path, right))
-        return found
+        return [
+            (stage.path, all(leg is not None and leg.path is stage.path for leg in lasts))
+            for stage, lasts in self._last_arrivals()
+            if stage.settles
+        ]
 
     def optimised(self) -> list[bool]:
         """Tell for each stage whose packets through the gateway have to be optimised whether the
         last arrivals in all directions were."""
+        return [
+            all(leg is not None and leg.optimised for leg in lasts)
+            for stage, lasts in self._last_arrivals()
+            if stage.optimised
+        ]
+
+    def _last_arrivals(self) -> Iterator[tuple[Stage, list[Leg | None]]]:
+        """Yield each stage with what arrived last in it, in each direction."""
         legs_by_direction = arrived_by_direction(self.traffic)
-        found = []
         for stage in self.stages:
-            if stage.optimised:
-                lasts = [
+            yield (
+                stage,
+                [
                     _last_between(legs_by_direction.get(direction, []), stage)
                     for direction in self.traffic.directions(self.pair)
-                ]
-                found.append(all(leg is not None and leg.optimised for leg in lasts))
-        return found
+                ],
+            )
 
     def settled_segments(self) -> list[bool]:
         """Tell for each stage that settles whether the TCP transfer's last segment of it took the

@@ -360,10 +360,7 @@ class MobileNodeHost:
         if change.care_of_address is None:
             self._care_of_address_by_peer.pop(peer, None)
             return self._settle()
-        if self._company.is_inside(change.care_of_address):
-            self._peers_inside.add(peer)
-        else:
-            self._peers_inside.discard(peer)
+        self._note_side(peer, self._company.is_inside(change.care_of_address))
         before = self._care_of_address_by_peer.get(peer)
         self._care_of_address_by_peer[peer] = change.care_of_address
         details = {"peer": str(peer), "care_of_address": str(change.care_of_address)}
@@ -480,13 +477,16 @@ class MobileNodeHost:
             return []
         carried: list[Effect] = []
         care_of_address = self._care_of_address_by_peer.get(peer)
+        self._note_side(peer, inside)
+        if not inside and care_of_address is not None and self._company.is_inside(care_of_address):
+            carried += self._carry_on(self._correspondent.forget(peer, now), now)
+        return [*carried, *self._settle()]
+
+    def _note_side(self, peer: IPv6Address, inside: bool) -> None:
         if inside:
             self._peers_inside.add(peer)
         else:
             self._peers_inside.discard(peer)
-            if care_of_address is not None and self._company.is_inside(care_of_address):
-                carried += self._carry_on(self._correspondent.forget(peer, now), now)
-        return [*carried, *self._settle()]
 
     def _settle(self, token: str | None = None) -> list[Effect]:
         """Bring the kernel to what the parts know now; with a token, even if nothing changes."""

@@ -487,8 +487,8 @@ class NodeDatabases:
                     templates[peer] = (HomeAddressTemplate(home, peer, place.care_of_address),)
         else:
             by_gateway = self._gateway_templates(Direction.OUTBOUND, place, bindings)
-            for peer, _ in bindings.peers:
-                if self._is_bound_inside(peer, bindings):
+            for peer, care_of_address in bindings.peers:
+                if self.company.is_inside(care_of_address):
                     templates[peer] = (RoutingHeaderTemplate(home, peer), *by_gateway)
         for peer, layers in sorted(templates.items()):
             yield SecurityPolicy(
