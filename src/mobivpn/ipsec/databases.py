@@ -67,14 +67,10 @@ def databases(entries: Iterable[Entry]) -> Databases:
 
 def difference(before: Databases, after: Databases) -> tuple[Change, ...]:
     """Return the changes that lead from `before` to `after`, in the order that fails closed."""
-    old = {entry.identity: entry for entry in before}
-    new = {entry.identity: entry for entry in after}
-    puts = [
-        Put(entry, old.get(identity))
-        for identity, entry in new.items()
-        if old.get(identity) != entry
-    ]
-    removals = [Remove(entry) for identity, entry in old.items() if identity not in new]
+    left = {entry.identity: entry for entry in before}
+    now = [(entry, left.pop(entry.identity, None)) for entry in after]
+    puts = [Put(entry, former) for entry, former in now if former != entry]
+    removals = [Remove(entry) for entry in left.values()]
     puts.sort(key=lambda change: change.entry.rank)
     removals.sort(key=lambda change: change.entry.rank, reverse=True)
     return (*puts, *removals)

@@ -16,7 +16,7 @@ from vm.errors import LabError
 MAKEFILE = """
 allnoconfig:
 \tgrep '^CONFIG_.*=y' $(KCONFIG_ALLCONFIG) | grep -v UNKNOWN > .config
-olddefconfig:
+kernel/utsname.o:
 linux:
 \t@echo '  CC      a.o'; echo '  CC      b.o'; {step}
 \t@printf '#!/bin/sh\\necho 6.12.99\\n' > linux; chmod +x linux
@@ -107,6 +107,60 @@ def test_an_interrupted_build_leaves_nothing(cache: Path, source: Path) -> None:
         kernel.ensure(interrupt)
     assert kernel.find() is None
     assert leftovers() == []
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source tree of two headers, in which the lab kernel's compiler is tried."""
+    include = tmp_path / "include" / "linux"
+    include.mkdir(parents=True)
+    once = "#ifdef TWICE\n#error twice\n#endif\n#define TWICE\n"
+    (include / "compiler-version.h").write_text(once)
+    (include / "big.h").write_text("#ifndef BIG\n#define BIG\n#define swap(a, b) (b)\n#endif\n")
+    lines = "#include <linux/compiler-version.h>\n#include <linux/big.h>\n"
+    (tmp_path / "lab-headers.h").write_text(lines)
+    return tmp_path
+
+
+def compile_in(tree: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Compile a.c in the tree as the kernel's Makefile would."""
+    (tree / "a.c").write_text(source)
+    flags = ["-nostdinc", "-I./include", "-include", "./include/linux/compiler-version.h", *options]
+    command = [kernel.OPTIONS.with_name("kernel-cc.sh"), *flags, "-c", "-o", "a.o", "a.c"]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+
+
+NAME = '-DKBUILD_MODNAME="a module"'
+
+
+def test_headers_are_parsed_once_and_the_files_name_is_known(tree: Path) -> None:
+    for _ in range(2):
+        done = compile_in(tree, "const char *name = KBUILD_MODNAME;\n", NAME)
+        assert done.returncode == 0, done.stderr
+        assert b"a module" in (tree / "a.o").read_bytes()
+        assert (tree / "lab-headers.h.gch").is_file()
+        # A header that is precompiled is not read again.
+        (tree / "include" / "linux" / "big.h").write_text("#error read again\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [("int swap(int a, int b, int c) { return a + b + c; }\n", ()), ("int a;\n", ("-O2", "-fpic"))],
+    ids=["clashes", "other options"],
+)
+def test_a_file_that_cannot_do_with_the_headers_is_compiled_without(
+    tree: Path, source: str, options: tuple[str, ...]
+) -> None:
+    assert compile_in(tree, "int first;\n", NAME).returncode == 0
+    (tree / "lab-headers.h").write_text("#error read again\n")
+    done = compile_in(tree, source, NAME, *options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_in_a_file_is_said(tree: Path) -> None:
+    done = compile_in(tree, "int a = nothing;\n", NAME)
+    assert done.returncode == 1
+    assert "a.c:1" in done.stderr
 
 
 def test_two_builds_at_once_build_one_kernel(cache: Path, source: Path, tmp_path: Path) -> None:

@@ -67,6 +67,10 @@ class Packet:
     home_address: IPv6Address | None = None
     final: IPv6Address | None = None
 
+    def around(self, content: "Content") -> "Packet":
+        """Return the packet with another content (`replace` would take a tenth of a simulation)."""
+        return Packet(self.source, self.destination, content, self.home_address, self.final)
+
     @property
     def protocol(self) -> int:
         match self.content:
@@ -253,14 +257,14 @@ class Kernel:
     def _seal(self, packet: Packet, template: EspTemplate) -> Packet | None:
         for sa in self._of(SecurityAssociation):
             if (
-                (sa.source, sa.destination) == (template.source, template.destination)
-                and sa.reqid == template.reqid
+                sa.reqid == template.reqid
                 and sa.mode is template.mode
+                and (sa.source, sa.destination) == (template.source, template.destination)
             ):
                 self.used[sa.spi] += 1
                 if template.mode is Mode.TUNNEL:
                     return Packet(sa.source, sa.destination, Esp(sa, packet))
-                return replace(packet, content=Esp(sa, packet.content))
+                return packet.around(Esp(sa, packet.content))
         return None
 
     def _extend(
@@ -273,8 +277,10 @@ class Kernel:
             return packet
         self.used[binding.identity] += 1
         if routing:
-            return replace(packet, destination=binding.care_of_address, final=destination)
-        return replace(packet, source=binding.care_of_address, home_address=source)
+            to = binding.care_of_address
+            return Packet(packet.source, to, packet.content, packet.home_address, destination)
+        by = binding.care_of_address
+        return Packet(by, packet.destination, packet.content, source, packet.final)
 
     # In
 
@@ -283,7 +289,7 @@ class Kernel:
         received = Received(packet)
         while self.has_address(received.packet.destination):
             inner = self._inner(received)
-            if inner is None or inner == received:
+            if inner is None or inner is received:
                 return inner
             received = inner
         return received
@@ -293,13 +299,14 @@ class Kernel:
         if packet.final is not None:
             if not self._bound(Extension.ROUTING_HEADER, packet.source, packet.final, packet):
                 return self._drop("routing header")
-            return replace(received, packet=replace(packet, destination=packet.final, final=None))
+            inner = Packet(packet.source, packet.final, packet.content, packet.home_address)
+            return Received(inner, received.care_of_address, received.mark, received.path)
         if packet.home_address is not None:
             source, own = packet.home_address, packet.destination
             if not self._bound(Extension.HOME_ADDRESS_OPTION, source, own, packet):
                 return self._drop("home address option")
-            inner = replace(packet, source=source, home_address=None)
-            return replace(received, packet=inner, care_of_address=packet.source)
+            inner = Packet(source, own, packet.content)
+            return Received(inner, packet.source, received.mark, received.path)
         match packet.content:
             case Esp(sa, content, number):
                 own = self._entries.get(sa.identity)
@@ -313,9 +320,9 @@ class Kernel:
                     return self._drop("replay")
                 self._seen.add(number)
                 self.used[sa.spi] += 1
-                inner = content if isinstance(content, Packet) else replace(packet, content=content)
-                mark = own.mark or received.mark
-                return replace(received, packet=inner, mark=mark, path=(*received.path, sa))
+                inner = packet.around(content) if not isinstance(content, Packet) else content
+                mark, path = own.mark or received.mark, (*received.path, sa)
+                return Received(inner, received.care_of_address, mark, path)
             case Packet() as inner:
                 ends = packet.destination, packet.source
                 if all((tunnel.local, tunnel.remote) != ends for tunnel in self.tunnels()):
