@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.programs import TestbedError
+from experiments.programs import TestbedError, let_others_go_first
 from topologies.addresses import EVE
 from topologies.fake_network import FAKE_LINK
 from topologies.topo import MONITOR, far_end
@@ -112,6 +112,7 @@ class Captures:
                 stdout=output,
                 stderr=output,
             )
+        let_others_go_first(process.pid)
         pieces.append(_Piece(path, log, process))
 
     def _write(self, link: str, pieces: list[str]) -> None:

@@ -22,7 +22,13 @@ from mininet.net import Mininet
 from agents.configuration import Configuration, GivenAssociation, write
 from experiments import probe_format
 from experiments.captures import Captures, interfaces_by_link
-from experiments.programs import Program, TestbedError, logged, wait_until
+from experiments.programs import (
+    Program,
+    TestbedError,
+    go_first,
+    logged,
+    wait_until,
+)
 from experiments.resultset import end_name
 from experiments.scenario import Scenario
 from mobivpn.host.advertisements import mint_advertisements
@@ -236,6 +242,7 @@ class Testbed:
                     stdout=output,
                     stderr=output,
                 )
+            go_first(process.pid)
             self._stack.callback(_end, process)
 
     def captured_links(self) -> dict[str, tuple[str, str]]:
