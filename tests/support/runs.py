@@ -75,6 +75,7 @@ class Runs:
         # As it is now: tests change it while runs are under way.
         paths = f"{places.CHECKOUT}:{places.CHECKOUT / 'src'}"
         self._environment = {**os.environ, "PYTHONPATH": paths}
+        self._python = sys.executable
         self._made: dict[Asked, Future[Run]] = {}
         self._under_way: set[subprocess.Popen[str]] = set()
         self._over = False
@@ -105,7 +106,7 @@ class Runs:
         arguments = [*_written(one, results), *one.arguments]
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "experiments.cli", "run", *arguments),
+                *(self._python, "-m", "experiments.cli", "run", *arguments),
                 *("--results", str(results)),
             ],
             cwd=places.CHECKOUT,
