@@ -384,9 +384,10 @@ DETECTION = {
 @addition.register
 def _(entry: Address) -> Iterator[str]:
     home = " home" if entry.home else ""
+    deprecated = " preferred_lft 0" if entry.deprecated else ""
     yield (
         f"address replace {entry.address}/{entry.prefix_length} dev {entry.device}"
-        f"{DETECTION[entry.detection]}{home}"
+        f"{DETECTION[entry.detection]}{home}{deprecated}"
     )
 
 

@@ -50,6 +50,7 @@ PROBE_COLUMNS = (
     "receiver_place",
     "path",
     "optimised",
+    "overhead_bytes",
     "arrived_s",
     "copies",
     "overtaken_by",
@@ -227,17 +228,24 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def judge(walk: Walk) -> list[dict[str, Any]]:
     """Return the named checks of a run, in a fixed order."""
-    lossless = not any(walk.plan.loss_percent.values()) and not walk.run.get(
-        "signalling_loss_percent"
+    is_ours = walk.plan.is_ours
+    lossless = (
+        is_ours
+        and not any(walk.plan.loss_percent.values())
+        and not walk.run.get("signalling_loss_percent")
     )
     # A lost message is sent again after a second: that is no property of what it sets up.
     at_full_speed = (
         lossless and not walk.run.get("agent_delay_ms") and walk.run["clock"] == "virtual"
     )
     return [
-        at_most("clear text packets outside", len(walk.given_away_elsewhere()), 0),
+        at_most(
+            "clear text packets outside",
+            len(walk.given_away_elsewhere()),
+            None if walk.plan.is_open else 0,
+        ),
         *_lured(walk),
-        at_most("ESP packets that no key opens", walk.seen.unopened_esp, 0),
+        at_most("ESP packets that no key opens", walk.seen.unopened_esp, 0 if is_ours else None),
         *_checks_of_pair(walk, lossless, at_full_speed),
         *_checks_of_transfers(walk),
         *(
@@ -249,6 +257,7 @@ def judge(walk: Walk) -> list[dict[str, Any]]:
 
 
 def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dict[str, Any]]:
+    is_ours = walk.plan.is_ours
     forward = _forward(walk)
     echoes = [probe.echo for probe in walk.traffic.probes() if probe.echo is not None]
     settled = walk.settled()
@@ -262,17 +271,17 @@ def _checks_of_pair(walk: Walk, lossless: bool, at_full_speed: bool) -> list[dic
         at_most(
             "overtaking that the paths' delays do not explain",
             len(walk.unexplained_overtaking(OVERTAKING_TOLERANCE_MS)),
-            0 if _only_paths_delay(walk.run) else None,
+            0 if is_ours and _only_paths_delay(walk.run) else None,
         ),
         at_least(
             "path settled before, between and after moves",
             sum(right for _, right in settled),
-            len(settled),
+            len(settled) if is_ours else 0,
         ),
         at_least(
             "moves with a first arrival in both directions",
             sum(result.gap_ns is not None for result in moved),
-            len(moved) + walk.moves_otherwise(),
+            len(moved) + walk.moves_otherwise() if is_ours else 0,
         ),
     ]
     optimised = walk.optimised()
@@ -321,12 +330,14 @@ def _checks_of_best_path(walk: Walk, at_full_speed: bool) -> list[dict[str, Any]
     median_ms = _median(took)
     ratio = median_ms / shortest if median_ms and shortest else None
     name = f"{best.value.replace('_', ' ')} {what} / shortest path"
-    checks = [at_most(name, ratio, DIRECT_RATIO_LIMIT)]
+    never = ratio is None and not walk.plan.is_ours
+    checks = [at_most(name, ratio, None if never else DIRECT_RATIO_LIMIT)]
     if best in OF_PAIRS:
         bound = walk.setup_bound_ms()
         setup_ratio = walk.setup.duration_ms / bound if walk.setup and bound else None
         first = next(stage for stage in walk.stages if stage.path is best)
-        limit = SETUP_RATIO_LIMIT if at_full_speed and first.settles else None
+        is_judged = at_full_speed and first.settles and walk.plan.is_ours
+        limit = SETUP_RATIO_LIMIT if is_judged else None
         checks.append(at_most("direct set-up / lower bound", setup_ratio, limit))
     return checks
 
@@ -452,6 +463,7 @@ def _probe_rows(walk: Walk) -> list[tuple[object, ...]]:
                 place_at(leg.destination, leg.sent_ns),
                 leg.path.value if leg.path else None,
                 _yes_or_no(leg),
+                leg.overhead_bytes,
                 seconds(leg.arrived_ns),
                 leg.copies,
                 leg.overtaken_by.sequence if leg.overtaken_by else None,

@@ -27,6 +27,7 @@ from experiments.dissect import (
     Udp,
 )
 from experiments.errors import ResultError
+from experiments.network_plan import TunnelEnd
 
 ICMPV6_ECHO = (128, 129)
 UPPER_LAYERS = (NextHeader.UDP, NextHeader.TCP, NextHeader.ICMPV6)
@@ -57,10 +58,12 @@ def clear_text_in(
     layers: Layers,
     vpn_prefixes: tuple[bytes, ...],
     bare_esp_ends: frozenset[tuple[bytes, bytes]] = frozenset(),
+    tunnel_end: TunnelEnd | None = None,
 ) -> str | None:
     """Return what of `frame` is clear text, or None; `layers` are those of the same frame.
 
-    `bare_esp_ends` are (source, destination) of packets whose ESP may show these two addresses.
+    `bare_esp_ends` are (source, destination) of packets whose ESP may show these two addresses. A
+    datagram of another system's tunnel (`tunnel_end`) is none, unless it shows an address.
     """
     ends = b"", b""
     for layer in layers:
@@ -74,6 +77,9 @@ def clear_text_in(
                 frame = head + bytes(32) + tail
             break
         if isinstance(layer, Udp):
+            ports = layer.source_port, layer.destination_port
+            if tunnel_end is not None and tunnel_end.has(*ends, ports):
+                break
             return "udp"
         if isinstance(layer, Tcp):
             return "tcp"
@@ -105,15 +111,20 @@ def tshark_clear_text(
     *,
     attackers: Iterable[bytes] = (),
     bare_esp_ends: Iterable[tuple[bytes, bytes]] = (),
+    tunnel_end: TunnelEnd | None = None,
 ) -> dict[str, int]:
     """Count clear text packets by link with tshark alone, without keys: nothing of ours judges.
 
     `captures` are those of links that are external at some time; a link that is in
     `outside_intervals_by_link` counts within these times [begin, end) in nanoseconds only. Frames
     from the hardware addresses of `attackers` do not count. ESP between two of `bare_esp_ends` may
-    hold VPN addresses.
+    hold VPN addresses, and UDP of `tunnel_end` be UDP.
     """
-    wanted = ["udp", "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
+    udp = "udp"
+    if tunnel_end is not None:
+        ports = " || ".join(f"udp.port == {port}" for port in sorted(tunnel_end.udp_ports))
+        udp = f"(udp && !(ipv6.addr == {IPv6Address(tunnel_end.address)} && ({ports})))"
+    wanted = [udp, "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
     wanted += [
         f"(ipv6.fraghdr.offset > 0 && ipv6.fraghdr.nxt == {int(protocol)})"
         for protocol in UPPER_LAYERS

@@ -17,6 +17,7 @@ from experiments import handover, walk
 from experiments.programs import TestbedError
 from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
+from experiments.systems import systems
 from experiments.testbed import Testbed, links_of
 from topologies.addresses import EVE, INSIDE_LINK, fixed_mac, plan_of
 from vm import openvswitch
@@ -32,6 +33,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     pairs = scenario.traffic.pairs
     ends = {node for pair in pairs for node in pair}
     changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
+    other = systems.load(scenario.system)
     return {
         "schema": SCHEMA,
         "experiment": scenario.experiment,
@@ -79,6 +81,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "pair": list(pairs[0]),
         "other_pairs": [list(pair) for pair in pairs[1:]],
         "start": scenario.start.model_dump(),
+        **({} if other is None else {"tunnel_ports": sorted(other.udp_ports)}),
         "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in ends],
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.errors import ResultError
 
@@ -28,6 +28,17 @@ class MobileNode:
     external_home_address: bytes
 
 
+class TunnelEnd(NamedTuple):
+    """Where another system's tunnels end: what is UDP of these ports, from or to `address`."""
+
+    address: bytes
+    udp_ports: frozenset[int]
+
+    def has(self, source: bytes, destination: bytes, ports: tuple[int, int]) -> bool:
+        """Tell whether a datagram between these addresses and ports is a tunnel's."""
+        return self.address in (source, destination) and not self.udp_ports.isdisjoint(ports)
+
+
 @dataclass(frozen=True)
 class NetworkPlan:
     """Addresses (16 bytes each) and one-way propagation delays (milliseconds) of a run.
@@ -40,7 +51,8 @@ class NetworkPlan:
     router of each network that imitates the inside. `is_public`: a node has one home address, which
     r22 routes while it is inside (embodiment 2). `vcm_is_direct`: the VCM and a node outside write
     to each other by its home agent. Unless nodes bind at sg (`binds_at_gateway`), all between sg
-    and an access network goes by the home agent.
+    and an access network goes by the home agent. `tunnel_end` is there where the VPN is another
+    `system`'s: its hub sends what is for another spoke straight back.
     """
 
     nodes: tuple[MobileNode, ...]
@@ -61,6 +73,8 @@ class NetworkPlan:
     is_public: bool = False
     vcm_is_direct: bool = False
     binds_at_gateway: bool = True
+    system: str = "mobivpn"
+    tunnel_end: TunnelEnd | None = None
 
     @cached_property
     def external_networks(self) -> frozenset[str]:
@@ -140,6 +154,21 @@ class NetworkPlan:
         """
         return sum(self._leg_ms(first, second) for first, second in pairwise(stations))
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the seed's system: what another loses, and when, is only told."""
+        return self.system == "mobivpn"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is protected: plain Mobile IPv6, in the LAN as in any other network."""
+        return self.system == "mip6"
+
+    @property
+    def turned_round(self) -> tuple[str, ...]:
+        """The stations at which the gateway's packets between two nodes outside turn round."""
+        return ("sg",) if self.tunnel_end is not None else ("sg", "r22", "sg")
+
     def vcm_ms(self, place: str) -> float:
         """Return how long a message takes between the VCM and a node outside, either way."""
         by_home_agent = ("ha",) if self.vcm_is_direct else ()
@@ -206,6 +235,13 @@ def plan_from_run(run: Mapping[str, Any]) -> NetworkPlan:
             is_public=run.get("embodiment") == 2,
             vcm_is_direct=run.get("variants", {}).get("vcm_sa") == "direct",
             binds_at_gateway=run.get("variants", {}).get("sg_binding") != "no",
+            system=str(run.get("variants", {}).get("system", "mobivpn")),
+            tunnel_end=TunnelEnd(
+                IPv6Address(addresses["security_gateway"]).packed,
+                frozenset(map(int, run["tunnel_ports"])),
+            )
+            if "tunnel_ports" in run
+            else None,
         )
     except KeyError as error:
         raise ResultError(f"run.json: {error.args[0]!r} is missing") from error

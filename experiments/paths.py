@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from experiments.dissect import Esp, HomeAddress, Ipv6, Layers, Quote, RoutingHeader
+from experiments.dissect import Esp, HomeAddress, Ipv6, Layers, Quote, RoutingHeader, Udp
 from experiments.network_plan import NetworkPlan
 
 
@@ -25,7 +25,8 @@ def path_of(layers: Layers, plan: NetworkPlan) -> PacketPath | None:
     ESP with sg at one end: via the gateway. ESP between two external home addresses: direct when it
     goes from care-of address to care-of address (routing header type 2 and home address option,
     no tunnel), else through at least one home agent. No ESP at all: inside, as far as this link
-    can know; the other end's link tells whether the gateway was passed.
+    can know; the other end's link tells whether the gateway was passed. Another system's tunnels
+    all end at the gateway.
     """
     source = destination = b""
     tunnelled = home_address = routed = False
@@ -48,9 +49,21 @@ def path_of(layers: Layers, plan: NetworkPlan) -> PacketPath | None:
                     return PacketPath.DIRECT
                 return PacketPath.VIA_HOME_AGENTS
             return None
+        elif isinstance(layer, Udp) and is_tunnels(source, destination, layer, plan):
+            return PacketPath.VIA_GATEWAY
         elif isinstance(layer, Quote):
             return None
+    if plan.is_open:
+        # Without both headers, one of the two home agents is on the way.
+        is_direct = home_address and routed and not tunnelled
+        return PacketPath.DIRECT if is_direct else PacketPath.VIA_HOME_AGENTS
     return PacketPath.INSIDE if source else None
+
+
+def is_tunnels(source: bytes, destination: bytes, datagram: Udp, plan: NetworkPlan) -> bool:
+    """Tell whether a datagram is a packet of another system's tunnel."""
+    ports = datagram.source_port, datagram.destination_port
+    return plan.tunnel_end is not None and plan.tunnel_end.has(source, destination, ports)
 
 
 def tells_care_of_address(layers: Layers) -> bool:

@@ -20,7 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from experiments.probe_format import ECHO, KINDS, PORT, PROBE, SMALLEST_BYTES, Datagram
+from experiments.probe_format import (
+    ECHO,
+    KINDS,
+    PORT,
+    PROBE,
+    SMALLEST_BYTES,
+    USUAL_BYTES,
+    Datagram,
+)
 from experiments.probe_format import decode as decode_datagram
 from experiments.probe_format import encode as encode_datagram
 
@@ -167,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--role", choices=("both", "send", "receive"), default="both")
     parser.add_argument("--port", type=int, default=PORT, help="of both ends")
     parser.add_argument("--interval-ms", type=float, default=5.0)
-    parser.add_argument("--payload-bytes", type=int, default=64)
+    parser.add_argument("--payload-bytes", type=int, default=USUAL_BYTES)
     parser.add_argument(
         "--start-at", type=float, default=0.0, help="CLOCK_REALTIME, seconds; default: at once"
     )

@@ -1,7 +1,7 @@
 """Scenarios: what happens in a run, written as TOML and checked before anything boots."""
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from mobivpn.variants import (
     InsideAuthentication,
     KeyScheme,
     Notice,
+    System,
     Trigger,
     Variants,
     VcmAssociation,
@@ -32,6 +33,18 @@ from mobivpn.variants import (
 SCENARIOS = Path(__file__).parent / "scenarios"
 STUDIES = Path(__file__).parent / "study"
 """Scenarios that studies change, each named as its study."""
+
+OF_MOBIVPN = (
+    "experiment",
+    "algorithm",
+    "offers",
+    "binding_auth",
+    "handover",
+    "agent_delay_ms",
+    "signalling_loss_percent",
+    "bulk",
+)
+"""Keys of a scenario, beside the variants, that are for the seed's own system alone."""
 
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell", "eve"]
@@ -192,6 +205,7 @@ class Scenario(_Model):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     summary: str
     experiment: Literal["walk", "handover"] = "walk"
+    system: System = System.MOBIVPN
     embodiment: Annotated[Embodiment, BeforeValidator(str)] = Embodiment.PRIVATE
     sg_binding: GatewayBinding = GatewayBinding.YES
     vcm_sa: VcmAssociation = VcmAssociation.NESTED
@@ -278,6 +292,40 @@ class Scenario(_Model):
         return self
 
     @model_validator(mode="after")
+    def _nothing_that_another_system_has_not(self) -> "Scenario":
+        if not self.system.is_foreign:
+            return self
+        if self.best_path is BestPath.VIA_HOME_AGENTS:
+            raise ValueError(self._contradicts_system("best_path", "it is one of mobivpn's own"))
+        if self.best_path is BestPath.VIA_GATEWAY and not self.system.is_hub:
+            raise ValueError(self._contradicts_system("best_path", "there is no gateway"))
+        ours = (field for field in fields(Variants) if field.name not in ("system", "best_path"))
+        defaults = {
+            **{field.name: field.default for field in ours},
+            **{key: type(self).model_fields[key].default for key in OF_MOBIVPN},
+        }
+        for key, default in defaults.items():
+            if getattr(self, key) != default:
+                raise ValueError(self._contradicts_system(key, "it is an option of mobivpn's own"))
+        if self.traffic.tcp:
+            raise ValueError(
+                f"traffic.tcp: contradicts system '{self.system.value}': segments in its tunnel "
+                "cannot be told apart"
+            )
+        if self.visits_eve:
+            raise ValueError(
+                f"move: a node goes to eve, and system '{self.system.value}' has nothing to tell "
+                "eve's network from the inside by"
+            )
+        return self
+
+    def _contradicts_system(self, key: str, why: str) -> str:
+        value = getattr(self, key)
+        value = getattr(value, "value", value)
+        told = f"'{value}' " if isinstance(value, str | float) else ""
+        return f"{key}: {told}contradicts system '{self.system.value}': {why}"
+
+    @model_validator(mode="after")
     def _bulk_has_a_path(self) -> "Scenario":
         if self.bulk is not None and self.trigger is not Trigger.BOTH:
             raise ValueError(
@@ -323,8 +371,9 @@ class Scenario(_Model):
 
     @property
     def variants(self) -> Variants:
-        """Which of the seed's systems this is."""
-        return Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
+        """Which of the seed's systems this is; a hub with spokes has no better path."""
+        own = Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
+        return replace(own, best_path=BestPath.VIA_GATEWAY) if self.system.is_hub else own
 
     def algorithms_of(self, node: str) -> tuple[EspAlgorithm, ...]:
         """Return what a node offers for its direct pairs."""

@@ -12,9 +12,11 @@ from experiments.report.page import PAGE
 from experiments.report.record import NO_VERDICT, Record, load
 from experiments.report.story import headline, told
 from experiments.study.folder import StudyResults
+from mobivpn.variants import System
 
 _STYLE = {"passed": "bold green", "failed": "bold red", NO_VERDICT: "bold yellow"}
 _FEW_MOVES = 8
+OURS = System.MOBIVPN.value
 _MOST_CHECKS = 12
 _WIDE = 72
 """Columns that a line of many parts may take before it is broken."""
@@ -70,6 +72,8 @@ def _print(console: Console, title: str, parts: list[str]) -> None:
 def _what(record: Record) -> str:
     run = record.run
     parts = [str((run.get("scenario") or {}).get("name") or run.get("experiment") or "run")]
+    if (system := (run.get("variants") or {}).get("system", OURS)) != OURS:
+        parts.append(f"system {system}")
     if run.get("clock"):
         parts.append(f"{run['clock']} clock")
     if run.get("seed") is not None:

@@ -36,6 +36,7 @@ def clear_text_by_tshark(folder: Path, tshark: str = "tshark") -> dict[str, int]
         tshark,
         attackers=plan.fake_networks.values(),
         bare_esp_ends=plan.bare_esp_ends,
+        tunnel_end=plan.tunnel_end,
     )
 
 

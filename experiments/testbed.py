@@ -31,12 +31,13 @@ from experiments.programs import (
 )
 from experiments.resultset import end_name
 from experiments.scenario import Scenario
+from experiments.systems import systems
 from mobivpn.host.advertisements import mint_advertisements
 from mobivpn.host.associations import mint_associations, share_of
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.mip6.registration import Phase as RegistrationPhase
-from mobivpn.variants import InsideAuthentication
+from mobivpn.variants import InsideAuthentication, System
 from topologies.addresses import EVE, INSIDE_LINK, link_local, plan_of
 from topologies.attachment import Attachment
 from topologies.fake_network import FAKE_LINK, imitate_inside
@@ -59,6 +60,16 @@ DEVICES = {
     "mn1": {"links": "mn1-eth"},
     "mn2": {"links": "mn2-eth"},
     "mn3": {"links": "mn3-eth"},
+}
+ROLES_BESIDE_OTHERS = {
+    "r22": "learning_router",
+    "sg": "learning_router",
+    **{name: "spoke" for name, role in ROLES.items() if role == "mobile_node"},
+}
+"""The agents that run where the VPN is another system's."""
+ROLES_OF_PLAIN_MIP6 = {
+    "ha": "home_agent",
+    **{name: "plain_node" for name, role in ROLES.items() if role == "mobile_node"},
 }
 AT_ADVERTISEMENTS = frozenset({"internal_router", "mobile_node"})
 """The roles at an end of the association for the inside's router advertisements."""
@@ -104,6 +115,8 @@ class Testbed:
     def __init__(self, scenario: Scenario, results: Path, scratch: Path) -> None:
         self.scenario = scenario
         self.plan = plan_of(scenario.variants)
+        self._other = systems.load(scenario.system)
+        self._roles = _roles(scenario.system)
         self.links = links_of(scenario)
         self._results = results
         self._scratch = scratch
@@ -258,63 +271,116 @@ class Testbed:
 
     def _start_agents(self) -> None:
         # Once, before there are seven of them.
-        for role in {*ROLES.values()}:
+        for role in {*self._roles.values()}:
             import_module(f"agents.{role}")
+        if self._other is not None:
+            self._start_other(self._other)
+        elif self.scenario.system is System.MIP6:
+            self._start_plain()
+        else:
+            self._start_own()
+        time.sleep(SETTLE_S)
+
+    def _start_own(self) -> None:
         given = mint_associations(self.plan.company, EspAlgorithm.AES256GCM16, os.urandom)
         advertisements = (
             mint_advertisements(link_local(INSIDE_LINK), os.urandom)
             if self._authenticates
             else None
         )
-        for name, role in ROLES.items():
+        for name, role in self._roles.items():
             node = name if role == "mobile_node" else None
-            path = self._scratch / f"{name}.json"
-            write(
-                Configuration(
-                    role=role,
-                    name=name,
-                    company=self.plan.company,
-                    associations=tuple(
-                        GivenAssociation(purpose, of, pair)
-                        for (purpose, of), pair in share_of(given, role, node).items()
-                    ),
-                    event_log=str(self.event_log(name)),
-                    key_log=str(self._key_log(name)),
-                    agent_delay_ms=self.scenario.agent_delay_ms,
-                    binding_keys=self.scenario.binding_auth == "static",
-                    classic=self.scenario.handover == "classic",
-                    algorithms=self.scenario.algorithms_of(name)
-                    if role == "mobile_node"
-                    else tuple(EspAlgorithm),
-                    variants=self.scenario.variants,
-                    advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
-                    devices=DEVICES.get(name, {}),
-                    outside_router=self.plan.gateway_router,
-                    gateway_socket=str(self._scratch / "gateway.socket"),
-                    database=str(self._scratch / "vcm.sqlite"),
+            self._start_agent(
+                name,
+                associations=tuple(
+                    GivenAssociation(purpose, of, pair)
+                    for (purpose, of), pair in share_of(given, role, node).items()
                 ),
-                path,
+                key_log=str(self._key_log(name)),
+                agent_delay_ms=self.scenario.agent_delay_ms,
+                binding_keys=self.scenario.binding_auth == "static",
+                classic=self.scenario.handover == "classic",
+                algorithms=self.scenario.algorithms_of(name)
+                if role == "mobile_node"
+                else tuple(EspAlgorithm),
+                advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
+                devices=DEVICES.get(name, {}),
+                outside_router=self.plan.gateway_router,
+                gateway_socket=str(self._scratch / "gateway.socket"),
+                database=str(self._scratch / "vcm.sqlite"),
             )
-            host = self.plan.company.vcm_at.value if role == "vcm" else name
-            agent = Program(
-                self.host(host),
-                f"agents.{role}",
-                [str(path)],
-                self._results / "logs" / f"{name}.log",
-                name=f"agent of {name}",
-            )
-            self._programs[name] = agent
-            self._stack.callback(agent.stop)
-        self._wait_for(ROLES, "agent_ready", self._has_logged("agent_ready"))
-        inside = [node for node, network in self.scenario.start if network == LAN]
-        outside = [node for node, network in self.scenario.start if network != LAN]
-        self._wait_for(inside, "mn_inside", self._has_logged("mn_inside"))
+        inside, outside = self._places_at_start()
+        self._wait_until_ready(inside)
         # With public addresses, a node has a care-of address inside as well, and sg knows it.
         bound = [*outside, *(inside if self.plan.company.is_public else ())]
         self._wait_for(bound, "registrations", self._is_registered)
         if not self.plan.company.binds_at_gateway:
             self._wait_for(outside, "MN-SG packets", self._has_used_its_association)
-        time.sleep(SETTLE_S)
+
+    def _start_other(self, other: systems.OtherSystem) -> None:
+        """Start another system's tunnels, and what goes on beside them."""
+        given = systems.Surroundings(
+            self.host, self.plan, self._scratch, self._results / "logs", self._stack
+        )
+        other.start(given)
+        beside = {
+            "sg": {"inside": "sg-lan", "outside": other.outside_device},
+            "r22": {"inside": "r22-lan", "outside": "r22-sg"},
+        }
+        routers = {"r22": self.plan.company.security_gateway_inside, "sg": None}
+        if other.outside_device == DEVICES["sg"]["outside"]:
+            routers["sg"] = self.plan.gateway_router
+        for name in self._roles:
+            self._start_agent(
+                name,
+                associations=(),
+                devices=beside.get(name, DEVICES[name]),
+                outside_router=routers.get(name),
+            )
+        inside, outside = self._places_at_start()
+        self._wait_until_ready(inside)
+        self._wait_for(outside, "care-of address", self._has_logged("care_of_address"))
+        self._wait_for((*inside, *outside), "tunnel", lambda name: other.is_up(given, name))
+
+    def _start_plain(self) -> None:
+        for name in self._roles:
+            self._start_agent(name, associations=(), devices=DEVICES[name])
+        self._wait_until_ready(())
+        self._wait_for(dict(self.scenario.start), "registrations", self._is_registered)
+
+    def _places_at_start(self) -> tuple[list[str], list[str]]:
+        """Return the nodes that begin inside, and those that do not."""
+        at = dict(self.scenario.start)
+        return [n for n in at if at[n] == LAN], [n for n in at if at[n] != LAN]
+
+    def _wait_until_ready(self, inside: Iterable[str]) -> None:
+        self._wait_for(self._roles, "agent_ready", self._has_logged("agent_ready"))
+        self._wait_for(inside, "mn_inside", self._has_logged("mn_inside"))
+
+    def _start_agent(self, name: str, **told: Any) -> None:
+        """Start a host's agent; `told` is what its configuration has beside what all have."""
+        role, company = self._roles[name], self.plan.company
+        path = self._scratch / f"{name}.json"
+        write(
+            Configuration(
+                role=role,
+                name=name,
+                company=company,
+                event_log=str(self.event_log(name)),
+                variants=self.scenario.variants,
+                **told,
+            ),
+            path,
+        )
+        agent = Program(
+            self.host(company.vcm_at.value if role == "vcm" else name),
+            f"agents.{role}",
+            [str(path)],
+            self._results / "logs" / f"{name}.log",
+            name=f"agent of {name}",
+        )
+        self._programs[name] = agent
+        self._stack.callback(agent.stop)
 
     def _wait_for(self, names: Iterable[str], what: str, so_far: Callable[[str], bool]) -> None:
         for name in names:
@@ -444,6 +510,13 @@ class Testbed:
         path = self._results / "keys" / "esp_sa"
         path.touch(mode=0o600)
         path.write_text("".join(sorted(lines)))
+
+
+def _roles(system: System) -> dict[str, str]:
+    """Return the agents that a system has, by host."""
+    if system is System.MIP6:
+        return ROLES_OF_PLAIN_MIP6
+    return ROLES_BESIDE_OTHERS if system.is_hub else ROLES
 
 
 class _Root:

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mobivpn.host.movement import LINK_LOCAL_PREFIX, interface_identifier
 from mobivpn.host.plan import Company, NodeIdentity
-from mobivpn.variants import Embodiment, Variants
+from mobivpn.variants import Embodiment, System, Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,15 @@ PUBLIC_PLAN = replace(
 )
 """The same network with public addresses inside, and one home address of each node."""
 
+OPEN_PLAN = replace(PUBLIC_PLAN, company=replace(PUBLIC_PLAN.company, node_prefix=None))
+"""That network without a VPN: home addresses are the home agent's alone, the LAN is one of many."""
+
 PLANS = {Embodiment.PRIVATE: PLAN, Embodiment.PUBLIC: PUBLIC_PLAN}
 
 
 def plan_of(variants: Variants) -> Plan:
     """Return the plan of one of the seed's systems."""
-    plan = PLANS[variants.embodiment]
+    plan = OPEN_PLAN if variants.system is System.MIP6 else PLANS[variants.embodiment]
     company = replace(
         plan.company,
         vcm_at=variants.vcm_at,

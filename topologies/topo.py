@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Network
 from pathlib import Path
 
 from mininet.net import Mininet
@@ -50,6 +51,8 @@ MONITOR = "vcm-mon"
 """The VCM's end of the monitor port's cable, on whichever host the VCM is."""
 SWITCHES = ("s-lan", GATEWAY_SWITCH, "s-wifi1", "s-wifi2", "s-cell", "s-eve")
 CONTROLLER_PORT = 6653
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
+"""RFC 4193: nobody outside has a route to such addresses."""
 
 
 class CompanyTopo(Topo):
@@ -187,6 +190,7 @@ def _routes(plan: Plan, inner_mtu: int) -> dict[str, list[str]]:
     }
     if company.node_prefix is not None:
         routes["sg"].append(f"{company.node_prefix} via {company.internal_router} {inside}")
+    if not company.vpn_prefix.subnet_of(UNIQUE_LOCAL):
         routes["inet"].append(f"{company.vpn_prefix} via {company.security_gateway}")
     for name in _lan_hosts(plan):
         routes[name] = [f"default via {plan.internal_router_lan} {inside}", on_lan.format(name)]

@@ -78,15 +78,18 @@ def _by_gateway(here: str, there: str, plan: NetworkPlan) -> float:
     """
     if there == INSIDE:
         return plan.propagation_ms(here, "sg", there)
-    return plan.propagation_ms(here, "sg", "r22", "sg", there)
+    return plan.propagation_ms(here, *plan.turned_round, there)
 
 
 def _leaving_inbound(here: str, there: str, plan: NetworkPlan, *, optimised: bool) -> float:
     """Binding update to sg, sg tells r22, r22 announces itself for the node, the next packet turns.
 
     A peer outside sends by way of r22 already, as all do to public addresses: there is nobody to
-    announce anything to. But one that has sent to the node's address on the LAN has to be told.
+    announce anything to. But one that has sent to the node's address on the LAN has to be told. In
+    another system the hub alone has to know.
     """
+    if plan.tunnel_end is not None and there != INSIDE:
+        return plan.propagation_ms(here, "sg", here)
     if optimised:
         return plan.propagation_ms(here, "sg", there, "sg", "r22", "sg", here)
     told = plan.propagation_ms(here, "sg", "r22")
@@ -169,5 +172,5 @@ def path_ms(path: PacketPath, source: str, target: str, plan: NetworkPlan) -> fl
     if path is PacketPath.VIA_GATEWAY:
         if INSIDE in (source, target):
             return way(source, "sg", target)
-        return way(source, "sg", "r22", "sg", target)
+        return way(source, *plan.turned_round, target)
     return way(source, target)

@@ -17,9 +17,10 @@ from experiments.dissect import (
     Udp,
 )
 from experiments.esp_keys import EspKeys
+from experiments.measure.sealed import SealedPackets, Sighting, is_sealed_data
 from experiments.measure.timeline import Timeline
 from experiments.network_plan import NetworkPlan
-from experiments.paths import PacketPath, path_of, tells_care_of_address
+from experiments.paths import path_of, tells_care_of_address
 from experiments.pcapng import read_frames
 from experiments.probe_format import PORT as PROBE_PORT
 from experiments.probe_format import decode as decode_datagram
@@ -41,19 +42,6 @@ class DatagramKey(NamedTuple):
     kind: int
     sender: int
     sequence: int
-
-
-class Sighting(NamedTuple):
-    """A numbered datagram as first seen on a link, and the path that its headers named there.
-
-    `network` is the access network of the care-of address that it left from, or that it came to.
-    `optimised`: it tells a care-of address by a header of its own.
-    """
-
-    time_ns: int
-    path: PacketPath | None
-    network: str | None
-    optimised: bool = False
 
 
 class SegmentKey(NamedTuple):
@@ -107,6 +95,8 @@ class Observations:
 
     frames_by_link: dict[str, int] = field(default_factory=dict)
     datagrams: dict[DatagramKey, Sighting] = field(default_factory=dict)
+    sealed: SealedPackets = field(default_factory=SealedPackets)
+    """Data in another system's tunnel, on the nodes' links."""
     segments: dict[SegmentKey, Sighting] = field(default_factory=dict)
     """Those of the TCP transfer that carry data."""
     pair_packets_at_gateway: dict[PairPacket, int] = field(default_factory=dict)
@@ -172,21 +162,27 @@ class _LinkObserver:
             count += 1
             layers = self._dissector.layers(frame)
             if self._is_external_at(time_ns) and hardware_source(frame) not in attackers:
-                what = clear_text_in(frame, layers, prefixes, self._plan.bare_esp_ends)
+                what = clear_text_in(
+                    frame, layers, prefixes, self._plan.bare_esp_ends, self._plan.tunnel_end
+                )
                 if what is not None:
                     self._seen.clear_text.append(ClearText(time_ns, self._link, what))
             if layers:
-                self._look(time_ns, layers)
+                self._look(time_ns, layers, len(frame))
         self._seen.frames_by_link[self._link] = count
 
     def _is_external_at(self, time_ns: int) -> bool:
         return self._external or any(begin <= time_ns < end for begin, end in self._outside)
 
-    def _look(self, time_ns: int, layers: Layers) -> None:
-        last = layers[-1]
-        if isinstance(last, Udp):
+    def _look(self, time_ns: int, layers: Layers, frame_bytes: int) -> None:
+        last, end = layers[-1], self._plan.tunnel_end
+        if end is not None and self._end_link and is_sealed_data(layers):
+            sent = innermost_ends(layers)[1] == end.address
+            sighting = self._sighting(time_ns, layers, frame_bytes)
+            self._seen.sealed.add(self._link, sent, sighting)
+        elif isinstance(last, Udp):
             if last.destination_port in self._probe_ports and self._end_link:
-                self._look_at_datagram(time_ns, layers, last)
+                self._look_at_datagram(time_ns, layers, last, frame_bytes)
             elif last.destination_port == self._plan.signalling_port:
                 self._keep(time_ns, "signalling", layers, last.payload)
         elif isinstance(last, Tcp) and last.destination_port == TRANSFER_PORT and self._end_link:
@@ -199,7 +195,7 @@ class _LinkObserver:
         if self._gateway_link:
             self._look_at_gateway(time_ns, layers)
 
-    def _look_at_datagram(self, time_ns: int, layers: Layers, udp: Udp) -> None:
+    def _look_at_datagram(self, time_ns: int, layers: Layers, udp: Udp, frame_bytes: int) -> None:
         datagram = decode_datagram(udp.payload)
         if datagram is None:
             return
@@ -207,7 +203,7 @@ class _LinkObserver:
             self._link, udp.destination_port, datagram.kind, datagram.sender, datagram.sequence
         )
         if key not in self._seen.datagrams:
-            self._seen.datagrams[key] = self._sighting(time_ns, layers)
+            self._seen.datagrams[key] = self._sighting(time_ns, layers, frame_bytes)
         self._learn_care_of_addresses(layers)
 
     def _look_at_segment(self, time_ns: int, layers: Layers, segment: Tcp) -> None:
@@ -216,12 +212,13 @@ class _LinkObserver:
         if size and key not in self._seen.segments:
             self._seen.segments[key] = self._sighting(time_ns, layers)
 
-    def _sighting(self, time_ns: int, layers: Layers) -> Sighting:
+    def _sighting(self, time_ns: int, layers: Layers, frame_bytes: int = 0) -> Sighting:
         return Sighting(
             time_ns,
             path_of(layers, self._plan),
             self._own_network(layers),
             tells_care_of_address(layers),
+            frame_bytes,
         )
 
     def _own_network(self, layers: Layers) -> str | None:
@@ -232,7 +229,10 @@ class _LinkObserver:
         first, own = layers[0], self._plan.node_by_name[self._link].internal_home_address
         if not isinstance(first, Ipv6):
             return None
+        end = self._plan.tunnel_end
         sent = innermost_ends(layers)[0] == own
+        if end is not None:
+            sent = first.destination == end.address
         return self._plan.access_network_of(first.source if sent else first.destination)
 
     def _look_at_gateway(self, time_ns: int, layers: Layers) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from experiments.dissect import ETHERNET_BYTES
 from experiments.errors import ResultError
 from experiments.measure.observe import DatagramKey, Observations
 from experiments.network_plan import NetworkPlan
 from experiments.paths import PacketPath, joined
-from experiments.probe_format import ECHO, PORT, PROBE
+from experiments.probe_format import ECHO, PACKET_BYTES, PORT, PROBE
 from experiments.resultset import ResultSet, end_name
 
 KIND_BY_NAME = {"probe": PROBE, "echo": ECHO}
@@ -54,6 +55,8 @@ class Leg:
     path: PacketPath | None = None
     optimised: bool = False
     """A header of its own told a care-of address, where it landed."""
+    overhead_bytes: int | None = None
+    """What the larger of its packets on the two links has beside the datagram's own headers."""
     overtaken_by: "Leg | None" = None
     phase: Phase | None = None
     move: int | None = None
@@ -186,13 +189,20 @@ def _arrive(leg: Leg, time_ns: int) -> None:
 def _see(leg: Leg, port: int, sender: int, seen: Observations) -> None:
     name = (port, leg.kind, sender, leg.sequence)
     left = seen.datagrams.get(DatagramKey(leg.source, *name))
+    if left is None:
+        left = seen.sealed.sent_at(leg.source, leg.sent_ns)
     landed = seen.datagrams.get(DatagramKey(leg.destination, *name))
+    if landed is None and leg.arrived_ns is not None:
+        landed = seen.sealed.arrived_at(leg.destination, leg.arrived_ns)
     leg.left_ns = left.time_ns if left else None
     leg.landed_ns = landed.time_ns if landed else None
     leg.left_by = left.network if left else None
     leg.landed_by = landed.network if landed else None
     leg.path = joined(left.path if left else None, landed.path if landed else None)
     leg.optimised = landed is not None and landed.optimised
+    if left is not None and landed is not None:
+        largest = max(left.frame_bytes, landed.frame_bytes)
+        leg.overhead_bytes = largest - ETHERNET_BYTES - PACKET_BYTES
 
 
 def mark_overtaken(legs: list[Leg]) -> None:

@@ -451,6 +451,9 @@ def _databases_at_end(
     Nodes that are not direct in the `last` stage know nothing of each other's bindings, but for the
     one outside where the route between inside and outside is optimised.
     """
+    if not plan.is_ours:
+        # Another system has neither.
+        return {"wrong_bindings": None, "associations_left": None}
     places_at_end = {name: timeline.place_at(name, END_OF_TIME_NS) for name in pair}
     outside = {
         name: place for name, place in places_at_end.items() if place in plan.prefix_by_network

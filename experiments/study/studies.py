@@ -7,7 +7,7 @@ from typing import Any
 from experiments.scenario import STUDIES
 from experiments.study.study import Study
 
-NAMES = ("latency", "throughput")
+NAMES = ("latency", "throughput", "compare")
 
 
 def load(name: str) -> Study:

@@ -107,9 +107,39 @@ class BestPath(Enum):
         return self is BestPath.DIRECT
 
 
+class System(Enum):
+    """Which VPN carries the traffic of nodes outside (to compare with others)."""
+
+    MOBIVPN = "mobivpn"
+    """The seed's."""
+    WIREGUARD = "wireguard"
+    """WireGuard, hub and spoke."""
+    STRONGSWAN = "strongswan"
+    """strongSwan, hub and spoke: IKEv2 with MOBIKE (RFC 4555)."""
+    MIP6 = "mip6"
+    """Plain Mobile IPv6 (RFC 6275) with route optimisation, and without IPsec: no VPN."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is no variant of the seed's."""
+        return self is not System.MOBIVPN
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a hub at sg, with spokes."""
+        return self in (System.WIREGUARD, System.STRONGSWAN)
+
+    @property
+    def has_policies(self) -> bool:
+        """Whether its tunnels are what policies of the SPD say, and no device of their own."""
+        return self is System.STRONGSWAN
+
+
 @dataclass(frozen=True, slots=True)
 class Variants:
     """One choice of each."""
+
+    system: System = System.MOBIVPN
 
     embodiment: Embodiment = Embodiment.PRIVATE
     sg_binding: GatewayBinding = GatewayBinding.YES

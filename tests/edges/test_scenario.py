@@ -8,7 +8,7 @@ import pytest
 
 from experiments.scenario import SCENARIOS, ScenarioError, load
 from mobivpn.ipsec.sa import EspAlgorithm
-from mobivpn.variants import USUAL, GatewayBinding, Variants, VcmAssociation
+from mobivpn.variants import USUAL, BestPath, GatewayBinding, Variants, VcmAssociation
 from vm import places
 
 GOOD = """
@@ -269,6 +269,42 @@ def test_what_the_best_path_leaves_unused_contradicts_it(given: dict[str, str], 
     with pytest.raises(ScenarioError, match=told):
         load("walk", given)
     assert load("walk", {"best_path": given["best_path"]}).best_path.value == given["best_path"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"embodiment": "2"}, "embodiment: '2' contradicts system 'wireguard'"),
+        ({"keys": "blind"}, "keys: 'blind' contradicts system 'wireguard'"),
+        ({"trigger": "session"}, "trigger: 'session' contradicts system 'wireguard'"),
+        ({"best_path": "via_home_agents"}, "best_path: 'via_home_agents' contradicts system"),
+        ({"algorithm": "aes128gcm16"}, "algorithm: 'aes128gcm16' contradicts system"),
+        ({"offers": {"mn1": ["aes128gcm16"]}}, "offers: contradicts system 'wireguard'"),
+        ({"handover": "soft"}, "handover: 'soft' contradicts system 'wireguard'"),
+        ({"binding_auth": "static"}, "binding_auth: 'static' contradicts system 'wireguard'"),
+        ({"agent_delay_ms": 1}, "agent_delay_ms: '1.0' contradicts system 'wireguard'"),
+        ({"bulk": {"tcp_s": 1, "udp_s": 1}}, "bulk: contradicts system 'wireguard'"),
+        ({"traffic": {"tcp": True}}, "traffic.tcp: contradicts system 'wireguard'"),
+        ({"move": [{"at_s": 1, "node": "mn1", "to": "eve"}]}, "move: a node goes to eve, and"),
+    ],
+)
+def test_what_another_system_has_not_contradicts_it(given: dict[str, Any], told: str):
+    with pytest.raises(ScenarioError, match=told):
+        load("walk", {"system": "wireguard", **given})
+    with pytest.raises(ScenarioError, match="experiment: 'handover' contradicts system"):
+        load("handover", {"system": "wireguard"})
+
+
+def test_plain_mobile_ipv6_has_no_gateway():
+    assert load("walk", {"system": "mip6"}).variants.best_path is BestPath.DIRECT
+    with pytest.raises(ScenarioError, match="best_path: 'via_gateway' contradicts system 'mip6'"):
+        load("walk", {"system": "mip6", "best_path": "via_gateway"})
+
+
+def test_another_system_is_a_hub_with_spokes():
+    assert load("walk", {"system": "wireguard"}).variants.best_path is BestPath.VIA_GATEWAY
+    named = load("walk", {"system": "wireguard", "best_path": "via_gateway"})
+    assert named.variants == load("walk", {"system": "wireguard"}).variants
 
 
 def test_a_vcm_in_sg_has_no_association_that_could_be_direct():

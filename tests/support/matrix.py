@@ -43,8 +43,9 @@ def _choices(model: type[Scenario] | type[Traffic], key: str) -> tuple[Any, ...]
     return get_args(model.model_fields[key].annotation)
 
 
-VARIANTS = tuple(variant for variant in fields(Variants) if variant.name != "best_path")
+TO_COMPARE = ("system", "best_path")
 """Without a direct path most options have nothing to do: they would be together in vain."""
+VARIANTS = tuple(variant for variant in fields(Variants) if variant.name not in TO_COMPARE)
 
 OPTIONS: Mapping[str, Sequence[Any]] = {
     "leaves_first": PAIR,

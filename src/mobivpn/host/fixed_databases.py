@@ -91,6 +91,18 @@ def registration_policies(
     )
 
 
+def unprotected_registration(own: IPv6Address, peer: IPv6Address) -> SecurityPolicy:
+    """Return what lets a peer's binding updates in from any care-of address."""
+    return SecurityPolicy(
+        name=f"mobility/{peer}/in",
+        direction=Direction.INBOUND,
+        selector=TrafficSelector(host(own), host(peer), IPPROTO_MH),
+        action=PolicyAction.PROTECT,
+        precedence=Precedence.MOBILITY,
+        templates=(HomeAddressTemplate(ANY, own),),
+    )
+
+
 def binding(
     own: IPv6Address, peer: IPv6Address, care_of_address: IPv6Address
 ) -> Iterator[RouteOptimisation]:
@@ -147,7 +159,10 @@ def both(pair: SaPair) -> tuple[SecurityAssociation, SecurityAssociation]:
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentDatabases:
-    """The home agent of the external home addresses (seed: external HA); not trusted."""
+    """The home agent of the external home addresses (seed: external HA); not trusted.
+
+    Without associations, signalling with nodes is unprotected (plain Mobile IPv6).
+    """
 
     company: Company
     associations: Associations
@@ -172,8 +187,11 @@ class HomeAgentDatabases:
         for node in self.company.nodes:
             home = node.external_home_address
             reqid = Purpose.NODE_HOME_AGENT.value
-            entries += both(self.associations[Purpose.NODE_HOME_AGENT, node.name])
-            entries += registration_policies(own, home, reqid, away=True)
+            if self.associations:
+                entries += both(self.associations[Purpose.NODE_HOME_AGENT, node.name])
+                entries += registration_policies(own, home, reqid, away=True)
+            else:
+                entries.append(unprotected_registration(own, home))
             if node.name in bindings:
                 entries += self._bound(node, bindings[node.name])
                 for name, care_of_address in former:
@@ -183,13 +201,21 @@ class HomeAgentDatabases:
 
     def _bound(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
         own, home = self.company.home_agent, node.external_home_address
+        yield from bound_correspondent(own, home, care_of_address)
+        if self.associations:
+            yield from self._protected_tests(node, care_of_address)
+        yield from self._tunnel(node, care_of_address)
+        yield Route(host(home), device=tunnel_name(node, care_of_address))
+        yield NeighbourProxy(home, self.home_device)
+
+    def _protected_tests(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
+        own, home = self.company.home_agent, node.external_home_address
         reqid = Purpose.NODE_HOME_AGENT_TUNNEL.value
         yield from both(
             at_care_of_address(
                 self.associations[Purpose.NODE_HOME_AGENT_TUNNEL, node.name], care_of_address
             )
         )
-        yield from bound_correspondent(own, home, care_of_address)
         yield SecurityPolicy(
             name=f"{node.name}/home_test",
             direction=Direction.OUTBOUND,
@@ -209,9 +235,6 @@ class HomeAgentDatabases:
             precedence=Precedence.MOBILITY,
             templates=(EspTemplate(ANY, own, Mode.TUNNEL, reqid, optional=True),),
         )
-        yield from self._tunnel(node, care_of_address)
-        yield Route(host(home), device=tunnel_name(node, care_of_address))
-        yield NeighbourProxy(home, self.home_device)
 
     def _tunnel(self, node: NodeIdentity, care_of_address: IPv6Address) -> Iterator[Entry]:
         device = tunnel_name(node, care_of_address)

@@ -57,12 +57,16 @@ class DuplicateDetection(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address on a device; `home` marks one that a type 2 routing header may name."""
+    """An address on a device; `home` marks one that a type 2 routing header may name.
+
+    A `deprecated` one is the source of nothing that does not ask for it (RFC 6724 section 5).
+    """
 
     address: IPv6Address
     device: str
     prefix_length: int = 128
     home: bool = False
+    deprecated: bool = False
     detection: DuplicateDetection = DuplicateDetection.NONE
 
     @property

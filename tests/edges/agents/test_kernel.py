@@ -89,6 +89,11 @@ def commands(*changes) -> list[str]:
             f"address delete {HOME}/128 dev vpn0",
         ),
         (
+            Address(HOME, "eth0", deprecated=True),
+            [f"address replace {HOME}/128 dev eth0 nodad preferred_lft 0"],
+            f"address delete {HOME}/128 dev eth0",
+        ),
+        (
             Address(PEER, "eth0", detection=DuplicateDetection.OPTIMISTIC),
             [f"address replace {PEER}/128 dev eth0 optimistic"],
             f"address delete {PEER}/128 dev eth0",

@@ -9,7 +9,7 @@ import pytest
 from experiments.clear_text import clear_text_in, is_external, tshark_clear_text
 from experiments.dissect import Dissector
 from experiments.esp_keys import EspKeys
-from experiments.network_plan import NetworkPlan
+from experiments.network_plan import NetworkPlan, TunnelEnd
 from tests.support.packets import (
     MOBILITY,
     TCP,
@@ -124,6 +124,38 @@ def test_a_direct_vcms_own_esp_may_show_its_address_and_nothing_else_may(
     found = clear_text_in(frame, layers, direct.vpn_prefix_bytes, direct.bare_esp_ends)
     assert found == expected
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes, plan.bare_esp_ends) is not None
+
+
+TUNNEL = TunnelEnd(packed(GATEWAY), frozenset({51820}))
+TUNNELLED = {
+    "to_the_hub": (ipv6(OUT_1, GATEWAY, udp(51820, 51820, bytes(140))), None),
+    "from_the_hub": (ipv6(GATEWAY, OUT_1, udp(51820, 51820, bytes(140))), None),
+    "vpn_address_in_it": (ipv6(OUT_1, GATEWAY, udp(51820, 51820, packed(IN_1))), "vpn address"),
+    "another_port": (ipv6(OUT_1, GATEWAY, udp(7007, 7007, bytes(140))), "udp"),
+    "strangers": (ipv6(OUT_1, OUT_2, udp(51820, 51820, bytes(140))), "udp"),
+}
+
+
+@pytest.mark.parametrize("name", TUNNELLED)
+def test_another_systems_tunnel_is_no_clear_text_unless_it_shows_an_address(
+    name: str, plan: NetworkPlan
+) -> None:
+    packet, expected = TUNNELLED[name]
+    frame = ethernet(packet)
+    layers = Dissector(EspKeys([])).layers(frame)
+    prefixes = plan.vpn_prefix_bytes
+    assert clear_text_in(frame, layers, prefixes, tunnel_end=TUNNEL) == expected
+    assert clear_text_in(frame, layers, prefixes) is not None
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_alone_finds_the_same_of_another_systems_tunnel(
+    tmp_path: Path, plan: NetworkPlan
+) -> None:
+    path = tmp_path / "tunnelled.pcapng"
+    write_pcapng(path, [(n, ethernet(packet)) for n, (packet, _) in enumerate(TUNNELLED.values())])
+    found = tshark_clear_text({"here": path}, {}, plan.vpn_prefix_bytes, tunnel_end=TUNNEL)
+    assert found == {"here": sum(expected is not None for _, expected in TUNNELLED.values())}
 
 
 def test_udp_in_ipv4_is_clear_text(plan: NetworkPlan) -> None:

@@ -195,7 +195,8 @@ def test_every_run_of_every_study_is_a_scenario(
     name: str, variants: Any, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.undo()
-    runs = conduct.wanted(name, runner.Options(variants=variants, seed=3))
+    taken = {key: one for key, one in variants.items() if key in studies.load(name).takes}
+    runs = conduct.wanted(name, runner.Options(variants=taken, seed=3))
     assert len(runs) == len(studies.load(name).runs)
     assert {one.scenario.seed for one in runs} == {3}
     keys = {one.key({}) for one in runs}
