@@ -24,9 +24,8 @@ from mobivpn.host.mobile_node import MobileNodeHost
 from mobivpn.host.movement import SolicitRouters
 from mobivpn.host.network import DuplicateDetection
 from mobivpn.host.node_databases import NodeDatabases
-from mobivpn.host.plain_node import PlainNodeHost
+from mobivpn.host.roaming import Roaming
 from mobivpn.host.sa_endpoint import SaEndpoint
-from mobivpn.host.spoke import SpokeHost
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.signalling.endpoint import SignallingEndpoint
@@ -36,7 +35,7 @@ from mobivpn.variants import KeyScheme
 class Links:
     """Link events and neighbour discovery of one node."""
 
-    def __init__(self, edge: Edge, core: MobileNodeHost | SpokeHost | PlainNodeHost) -> None:
+    def __init__(self, edge: Edge, core: Roaming[Any]) -> None:
         self._core = core
         self._monitor = LinkMonitor(edge.configuration.devices["links"])
         authenticates = edge.configuration.advertisements is not None

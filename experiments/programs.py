@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,17 @@ def go_first(process: int = 0) -> None:
     """Run a program of the network (0: this one) as soon as it is due."""
     with contextlib.suppress(PermissionError):  # natively, in a container
         os.sched_setscheduler(process, os.SCHED_FIFO, os.sched_param(1))
+
+
+def end(process: subprocess.Popen[bytes], name: str = "") -> None:
+    """End a process by SIGTERM; one that does not obey is killed and reported by its name."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise TestbedError(f"{name or process.args} did not end") from None
 
 
 class Program:

@@ -24,7 +24,7 @@ from experiments import probe_format
 from experiments.captures import Captures, interfaces_by_link
 from experiments.programs import (
     Program,
-    TestbedError,
+    end,
     go_first,
     logged,
     wait_until,
@@ -256,7 +256,7 @@ class Testbed:
                     stderr=output,
                 )
             go_first(process.pid)
-            self._stack.callback(_end, process)
+            self._stack.callback(end, process)
 
     def captured_links(self) -> dict[str, tuple[str, str]]:
         """Return (host, interface) of every link that this testbed captures, by its name."""
@@ -529,13 +529,3 @@ class _Root:
 
     def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(*arguments, **options)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise TestbedError(f"{process.args} did not end") from None

@@ -13,7 +13,7 @@ from experiments.dissect import Esp, Layers, Udp
 from experiments.paths import PacketPath
 
 WITHIN_NS = 1_000_000
-"""As late as a program of a lab may run that has something to do (docs/plan-handovers.md)."""
+"""As late as a program of a lab may run that is due (docs/concepts/repeatability.md)."""
 
 WIREGUARD_DATA = b"\x04\0\0\0"
 WIREGUARD_KEEPALIVE_BYTES = 32

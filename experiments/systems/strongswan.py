@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from experiments.programs import TestbedError, go_first, wait_until
+from experiments.programs import TestbedError, end, go_first, wait_until
 from experiments.systems.systems import HUB, OtherSystem, Surroundings
 from mobivpn.host.node_databases import VPN_DEVICE
 from topologies.addresses import Plan
@@ -79,7 +79,7 @@ def _start_daemon(given: Surroundings, name: str) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
     go_first(process.pid)
-    given.stack.callback(_end, process, name)
+    given.stack.callback(end, process, f"charon of {name}")
 
 
 def _socket(given: Surroundings, name: str) -> Path:
@@ -145,16 +145,6 @@ def _swanctl(given: Surroundings, name: str, *command: str) -> subprocess.Comple
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:
     return (done.stdout.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-
-
-def _end(process: subprocess.Popen[bytes], name: str) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise TestbedError(f"charon of {name} did not end") from None
 
 
 SYSTEM = OtherSystem(udp_ports=IKE_PORTS, outside_device="sg-ext", start=start, is_up=is_up)

@@ -75,7 +75,7 @@ class Runs:
         # As it is now: tests change it while runs are under way.
         paths = f"{places.CHECKOUT}:{places.CHECKOUT / 'src'}"
         self._environment = {**os.environ, "PYTHONPATH": paths}
-        self._python = sys.executable
+        self._python, self._checkout = sys.executable, places.CHECKOUT
         self._made: dict[Asked, Future[Run]] = {}
         self._under_way: set[subprocess.Popen[str]] = set()
         self._over = False
@@ -109,7 +109,7 @@ class Runs:
                 *(self._python, "-m", "experiments.cli", "run", *arguments),
                 *("--results", str(results)),
             ],
-            cwd=places.CHECKOUT,
+            cwd=self._checkout,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,8 +5,8 @@ from ipaddress import IPv6Address
 from mobivpn.clock import Timers, earliest
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import HomeAgentDatabases
+from mobivpn.host.held import Held
 from mobivpn.host.mobility_input import MobilityInput
-from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.effects import (
     AnnounceInterception,
@@ -33,7 +33,7 @@ class HomeAgentHost:
         self._input = MobilityInput(agent.dropped)
         self._care_of_address_by_node: dict[str, IPv6Address] = {}
         self._former = Timers[tuple[str, IPv6Address]]()
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -103,7 +103,4 @@ class HomeAgentHost:
         return [*self._settle(), Record("home_binding_changed", details=details)]
 
     def _settle(self) -> list[Effect]:
-        wanted = self._databases.at(self._care_of_address_by_node, self._former)
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._databases.at(self._care_of_address_by_node, self._former))]

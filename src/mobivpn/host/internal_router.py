@@ -5,8 +5,8 @@ from ipaddress import IPv6Address
 
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
 from mobivpn.host.fixed_databases import RouterDatabases
+from mobivpn.host.held import Held
 from mobivpn.host.plan import NodeIdentity
-from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.signalling.endpoint import SignallingEndpoint
 from mobivpn.signalling.exchange import Delivered, SendSignal
 from mobivpn.signalling.messages import NodeAbsent, NodePresent
@@ -23,7 +23,7 @@ class InternalRouter:
         self._absent: dict[IPv6Address, NodeIdentity] = {}
         self._present: dict[IPv6Address, IPv6Address] = {}
         """Where home addresses are routed to: those of nodes inside, in embodiment 2."""
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -80,7 +80,4 @@ class InternalRouter:
         return [*self._settle(), Record("node_present", details={"node": node.name})]
 
     def _settle(self) -> list[Effect]:
-        wanted = self._databases.at(self._absent.values(), self._present)
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._databases.at(self._absent.values(), self._present))]

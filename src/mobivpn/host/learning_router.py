@@ -10,11 +10,12 @@ from enum import Enum
 from ipaddress import IPv6Address
 
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.held import Held
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import NeighbourProxy, Route
 from mobivpn.host.plan import Company, NodeIdentity
 from mobivpn.host.spoke import bypass, halves
-from mobivpn.ipsec.databases import Databases, Entry, databases, difference
+from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.policy import ANY, EspTemplate, PolicyAction, Precedence, SecurityPolicy
 from mobivpn.ipsec.sa import Mode
 from mobivpn.ipsec.selector import Direction, TrafficSelector, host
@@ -97,7 +98,7 @@ class LearningRouter:
         self._sides = sides
         self._absent: dict[IPv6Address, NodeIdentity] = {}
         self._home_since: dict[IPv6Address, float] = {}
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -134,7 +135,4 @@ class LearningRouter:
         ]
 
     def _settle(self) -> list[Effect]:
-        wanted = self._sides.at(tuple(self._absent.values()))
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._sides.at(tuple(self._absent.values())))]

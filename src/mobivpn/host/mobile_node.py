@@ -11,11 +11,13 @@ from ipaddress import IPv6Address, IPv6Network
 from mobivpn.clock import Timers, earliest
 from mobivpn.host import sa_endpoint
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.held import Held
 from mobivpn.host.idleness import Idleness, ReadUse
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
 from mobivpn.host.network import DuplicateDetection
 from mobivpn.host.node_databases import Bindings, NodeDatabases
+from mobivpn.host.roaming import Roaming
 from mobivpn.host.sa_endpoint import (
     PairEnded,
     PairSwitched,
@@ -23,7 +25,6 @@ from mobivpn.host.sa_endpoint import (
     SaEndpoint,
     Settle,
 )
-from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.policy import ANY
 from mobivpn.ipsec.route_optimisation import Extension
 from mobivpn.mip6.binding_errors import RefusedOption
@@ -67,7 +68,7 @@ HEARD_AS_CORRESPONDENT = HomeTestInit | CareOfTestInit | BindingUpdate | Unrecog
 """The rest a node hears as a mobile node."""
 
 
-class MobileNodeHost:
+class MobileNodeHost(Roaming[Effect]):
     """One mobile node; `mobility` and `correspondent` are its two roles in Mobile IPv6.
 
     `solicits`: it asks for routers, instead of waiting until they advertise themselves. It
@@ -115,7 +116,7 @@ class MobileNodeHost:
         self._optimised: set[IPv6Address] = set()
         self._source_by_peer: dict[IPv6Address, IPv6Address] = {}
         self._care_of_address_by_peer: dict[IPv6Address, IPv6Address] = {}
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -137,15 +138,10 @@ class MobileNodeHost:
 
     # Links
 
-    def link_found(self, device: str, hardware_address: bytes, now: float) -> list[Effect]:
-        """A link can carry packets."""
-        return [*self._movement.link_found(device, hardware_address, now)]
-
     def link_lost(self, device: str, now: float) -> list[Effect]:
         """A link is gone: VPN traffic is protected or dropped until the next one is known."""
         self._doubted.discard(device)
-        self._movement.link_lost(device)
-        return self._moved(now)
+        return super().link_lost(device, now)
 
     def router_heard(
         self,
@@ -165,19 +161,14 @@ class MobileNodeHost:
             self._doubted.add(device)
             details = {"device": device, "router": str(router)}
             carried.append(Record("inside_not_verified", details=details))
-        self._movement.router_advertised(device, router, prefixes, lifetime_s, verified=verified)
-        return [*carried, *self._moved(now)]
-
-    def address_usable(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
-        """The kernel lets an address be used."""
-        self._movement.address_usable(device, address)
-        return self._moved(now)
+        moved = super().router_heard(device, router, prefixes, lifetime_s, now, verified=verified)
+        return [*carried, *moved]
 
     def address_duplicate(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
         """The kernel has found an address on another host of the link (RFC 4862 5.4.5)."""
-        self._movement.address_duplicate(device, address)
         details = {"device": device, "address": str(address)}
-        return [Record("address_duplicate", details=details), *self._moved(now)]
+        duplicate = Record("address_duplicate", details=details)
+        return [duplicate, *super().address_duplicate(device, address, now)]
 
     def _moved(self, now: float) -> list[Effect]:
         before, had = self._place, self._former
@@ -504,6 +495,4 @@ class MobileNodeHost:
             self._endpoint.pairs,
             self._former,
         )
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes, token)] if changes or token is not None else []
+        return [*self._held.become(wanted, token)]

@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, IPv6Network
 from mobivpn.clock import earliest
 from mobivpn.host.effects import Apply, Record
 from mobivpn.host.fixed_databases import bound_correspondent, routing_header_of_data
+from mobivpn.host.held import Held
 from mobivpn.host.mobile_node import HEARD_AS_CORRESPONDENT
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.movement import Detached, Movement, Outside, Place, SolicitRouters
@@ -25,7 +26,8 @@ from mobivpn.host.node_databases import (
     Bindings,
 )
 from mobivpn.host.plan import Company, NodeIdentity
-from mobivpn.ipsec.databases import Databases, Entry, databases, difference
+from mobivpn.host.roaming import Roaming
+from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.policy import (
     ANY,
     HomeAddressTemplate,
@@ -156,7 +158,7 @@ def _here(place: Place) -> IPv6Address | None:
     return place.care_of_address if isinstance(place, Outside) else None
 
 
-class PlainNodeHost:
+class PlainNodeHost(Roaming[Effect]):
     """One such node; it registers with its home agent and, by return routability, with `peers`."""
 
     def __init__(
@@ -176,7 +178,7 @@ class PlainNodeHost:
         self._announced: set[IPv6Address] = set()
         self._optimised: set[IPv6Address] = set()
         self._care_of_address_by_peer: dict[IPv6Address, IPv6Address] = {}
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -187,39 +189,6 @@ class PlainNodeHost:
     def started(self) -> list[Effect]:
         """The host is up."""
         return self._settle()
-
-    def link_found(self, device: str, hardware_address: bytes, now: float) -> list[Effect]:
-        """A link can carry packets."""
-        return [*self._movement.link_found(device, hardware_address, now)]
-
-    def link_lost(self, device: str, now: float) -> list[Effect]:
-        """A link is gone."""
-        self._movement.link_lost(device)
-        return self._moved(now)
-
-    def router_heard(
-        self,
-        device: str,
-        router: IPv6Address,
-        prefixes: Iterable[IPv6Network],
-        lifetime_s: float,
-        now: float,
-        *,
-        verified: bool = False,
-    ) -> list[Effect]:
-        """A router has told which link this is."""
-        self._movement.router_advertised(device, router, prefixes, lifetime_s, verified=verified)
-        return self._moved(now)
-
-    def address_usable(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
-        """The kernel lets an address be used; an optimistic one was in use already."""
-        self._movement.address_usable(device, address)
-        return self._moved(now)
-
-    def address_duplicate(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
-        """The kernel has found an address on another host of the link (RFC 4862 5.4.5)."""
-        self._movement.address_duplicate(device, address)
-        return self._moved(now)
 
     def _moved(self, now: float) -> list[Effect]:
         if self._movement.place == self._place:
@@ -317,7 +286,4 @@ class PlainNodeHost:
             optimised=frozenset(self._optimised),
             peers=tuple(sorted(self._care_of_address_by_peer.items())),
         )
-        wanted = self._databases.at(self._place, bindings)
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._databases.at(self._place, bindings))]

@@ -11,9 +11,9 @@ from mobivpn.clock import earliest
 from mobivpn.host.associations import Purpose
 from mobivpn.host.effects import Apply, Record
 from mobivpn.host.gateway_databases import GatewayDatabases
+from mobivpn.host.held import Held
 from mobivpn.host.mobility_input import MobilityInput
 from mobivpn.host.plan import NodeIdentity
-from mobivpn.ipsec.databases import Databases, difference
 from mobivpn.ipsec.sa import Spi
 from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
@@ -73,7 +73,7 @@ class SecurityGateway:
         """Care-of addresses of nodes inside, which have some in embodiment 2."""
         self._inside_at: dict[str, float] = {}
         """When a node last said that it is inside."""
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -231,7 +231,4 @@ class SecurityGateway:
         return [effect for effect in given if isinstance(effect, SendSignal)]
 
     def _settle(self) -> list[Effect]:
-        wanted = self._databases.at(self._outside)
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._databases.at(self._outside))]

@@ -4,17 +4,19 @@ It finds its place as every mobile node here does, so that what differs between 
 theirs. The tunnel (`vpn0`) is the other system's, stands all the time and finds its way by itself.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Network
 
 from mobivpn.host.effects import AnnounceAddress, Apply, Record
+from mobivpn.host.held import Held
 from mobivpn.host.movement import Detached, Inside, Movement, Outside, Place, SolicitRouters
 from mobivpn.host.mtu import inner_mtu
 from mobivpn.host.network import Address, DuplicateDetection, NextHop, Route, Rule
 from mobivpn.host.node_databases import BY_ROUTER, ON_LINK, VPN_DEVICE
 from mobivpn.host.plan import Company, NodeIdentity
-from mobivpn.ipsec.databases import Databases, Entry, databases, difference
+from mobivpn.host.roaming import Roaming
+from mobivpn.ipsec.databases import Databases, Entry, databases
 from mobivpn.ipsec.policy import PolicyAction, Precedence, SecurityPolicy
 from mobivpn.ipsec.selector import EVERYWHERE, Direction, TrafficSelector, host
 
@@ -91,14 +93,14 @@ def bypass(direction: Direction, local: IPv6Network, remote: IPv6Network) -> Sec
     )
 
 
-class SpokeHost:
+class SpokeHost(Roaming[Effect]):
     """One such node behind the inputs of a mobile node's links."""
 
     def __init__(self, kernel: SpokeDatabases) -> None:
         self._databases = kernel
         self._movement = Movement(kernel.company.vpn_prefix, moves_inside=True)
         self._place: Place = Detached()
-        self._held: Databases = ()
+        self._held = Held()
 
     @property
     def deadline(self) -> float | None:
@@ -109,44 +111,11 @@ class SpokeHost:
         """The host is up: from now on nothing for the VPN leaves it but by the tunnel."""
         return self._settle()
 
-    def link_found(self, device: str, hardware_address: bytes, now: float) -> list[Effect]:
-        """A link can carry packets."""
-        return [*self._movement.link_found(device, hardware_address, now)]
-
-    def link_lost(self, device: str, now: float) -> list[Effect]:
-        """A link is gone."""
-        self._movement.link_lost(device)
-        return self._moved()
-
-    def router_heard(
-        self,
-        device: str,
-        router: IPv6Address,
-        prefixes: Iterable[IPv6Network],
-        lifetime_s: float,
-        now: float,
-        *,
-        verified: bool = False,
-    ) -> list[Effect]:
-        """A router has told which link this is."""
-        self._movement.router_advertised(device, router, prefixes, lifetime_s, verified=verified)
-        return self._moved()
-
-    def address_usable(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
-        """The kernel lets an address be used; an optimistic one was in use already."""
-        self._movement.address_usable(device, address)
-        return self._moved()
-
-    def address_duplicate(self, device: str, address: IPv6Address, now: float) -> list[Effect]:
-        """The kernel has found an address on another host of the link (RFC 4862 5.4.5)."""
-        self._movement.address_duplicate(device, address)
-        return self._moved()
-
     def timer_expired(self, now: float) -> list[Effect]:
         """A router solicitation is due."""
         return [*self._movement.timer_expired(now)]
 
-    def _moved(self) -> list[Effect]:
+    def _moved(self, now: float) -> list[Effect]:
         if self._movement.place == self._place:
             return []
         self._place = place = self._movement.place
@@ -162,7 +131,4 @@ class SpokeHost:
         return carried
 
     def _settle(self) -> list[Effect]:
-        wanted = self._databases.at(self._place)
-        changes = difference(self._held, wanted)
-        self._held = wanted
-        return [Apply(changes)] if changes else []
+        return [*self._held.become(self._databases.at(self._place))]
