@@ -259,10 +259,11 @@ def verify(names: tuple[str, ...], results: Path | None) -> None:
     held = True
     for name in chosen:
         with _shown(progress):
-            folder = runner.run(name, given, runner.Watch(progress=progress))
+            folder = reference.run_again(name, given, progress)
         moved = reference.compare(name, folder)
         held = held and not moved
-        click.echo(f"{name}: {f'{len(moved)} values moved' if moved else 'as the reference'}")
+        told = f"{len(moved)} value{'s' * (len(moved) > 1)} moved" if moved else "as the reference"
+        click.echo(f"{name}: {told}")
         for value in moved:
             click.echo(f"  {value}")
     if not held:

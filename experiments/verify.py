@@ -1,13 +1,17 @@
-"""Compare a run with the reference result of its experiment: what anyone must get again."""
+"""Run an experiment again and compare with its reference result: what anyone must get again."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import runner
 from experiments.errors import ResultError
-from experiments.resultset import SUMMARY_KEYS, ResultSet, check_schema, load_object
-from vm import places
+from experiments.resultset import ResultSet, check_schema, load_object
+from experiments.study import studies
+from vm import kernel, lease, places
+from vm.capacity import vms_that_fit
 
 REFERENCE = places.CHECKOUT / "results" / "reference"
 
@@ -17,7 +21,7 @@ TOLERANCE = 0.01
 """By which a number may differ that is neither a time nor a count, such as a ratio of times."""
 TOLERANCE_REORDERED = 1
 """By how many overtaken probes a run may differ: two that arrive in one instant have no order."""
-OF_THE_MACHINE = frozenset(("versions", "wall_seconds"))
+OF_THE_MACHINE = frozenset(("versions", "wall_seconds", "known_before"))
 """What a summary says of the machine and the checkout, not of the network."""
 
 
@@ -52,16 +56,44 @@ def reference_of(name: str) -> dict[str, Any]:
     return value
 
 
+def run_again(name: str, options: runner.Options, progress: kernel.Progress) -> Path:
+    """Run an experiment, a study with all of its runs; return the result folder.
+
+    Raises ScenarioError, ResultError or LabError in one line.
+    """
+    if name not in studies.NAMES:
+        return runner.run(name, options, runner.Watch(progress=progress))
+    # Here, not above: Dask takes a second to import.
+    from experiments.study import conduct
+    from experiments.sweep.cluster import Cluster
+    from experiments.sweep.store import Store
+
+    # Runs that are known from before prove nothing.
+    with lease.hold() as held, tempfile.TemporaryDirectory(dir=held.folder) as nothing_known:
+        store = Store(Path(nothing_known))
+        return conduct.carry_out(name, options, Cluster(vms_that_fit()), progress, store)
+
+
 def compare(name: str, folder: Path) -> list[Moved]:
-    """Return what moved in a run's summary, against the reference of an experiment."""
-    return list(moved(reference_of(name), ResultSet(folder).load_summary()))
+    """Return what moved in a result's summary, against the reference of an experiment."""
+    return list(moved(reference_of(name), load_object(ResultSet(folder).summary_path)))
 
 
 def moved(reference: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Moved]:
     """Yield what differs between two summaries by more than two runs may."""
-    for key in SUMMARY_KEYS:
+    one, other = _named(reference), _named(found)
+    for key in dict.fromkeys((*one, *other)):
         if key not in OF_THE_MACHINE:
-            yield from _differing(reference.get(key), found.get(key), key)
+            yield from _differing(one.get(key), other.get(key), key)
+
+
+def _named(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a summary in which a study's values have names instead of places in a list."""
+    if "study" not in summary:
+        return summary
+    names = studies.load(summary["study"]).named_by
+    values = {", ".join(f"{v.get(name)}" for name in names): v for v in summary["values"]}
+    return {**summary, "values": values}
 
 
 def _differing(one: Any, other: Any, key: str) -> Iterator[Moved]:

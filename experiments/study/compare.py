@@ -311,6 +311,7 @@ STUDY = Study(
     runs=tuple(RUNS.values()),
     takes=frozenset({"seed", "limit_s"}),
     columns=COLUMNS,
+    named_by=("system",),
     derive=derive,
     values_of=values_of,
     judge=judge,

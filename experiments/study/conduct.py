@@ -49,13 +49,20 @@ def option_name(key: str) -> str:
 
 
 def carry_out(
-    name: str, options: runner.Options, where: Cluster, progress: kernel.Progress
+    name: str,
+    options: runner.Options,
+    where: Cluster,
+    progress: kernel.Progress,
+    store: Store | None = None,
 ) -> Path:
-    """Conduct a study; return its result folder. Raises ScenarioError, ResultError or LabError."""
+    """Conduct a study; return its result folder. Raises ScenarioError, ResultError or LabError.
+
+    Runs that the store knows are not run again; the usual one is beside the results.
+    """
     study, given = studies.load(name), runner.overrides(options)
     runs = wanted(name, options)
     began, started = time.monotonic(), datetime.now()
-    store = Store(options.results.resolve() / STORE)
+    store = store or Store(options.results.resolve() / STORE)
     results = results_of(runs, options, where, store, progress, study.derive)
     progress("draw", 0, 0)
     summaries = [record["summary"] for _, record in results.found]

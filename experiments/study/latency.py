@@ -321,6 +321,7 @@ STUDY = Study(
     ],
     takes=frozenset({"seed", "embodiment", "sg_binding", "vcm_at", "algorithm", "limit_s"}),
     columns=COLUMNS,
+    named_by=POINT,
     derive=derive,
     values_of=values_of,
     judge=judge,

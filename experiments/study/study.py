@@ -26,6 +26,8 @@ class Study:
     runs: Sequence[Mapping[str, Any]]
     takes: frozenset[str]
     columns: Sequence[str]
+    named_by: Sequence[str]
+    """The keys of a value that tell it from the others."""
     derive: Callable[[Path], dict[str, Any]]
     values_of: Callable[[Sequence[Row]], list[Row]]
     judge: Callable[[Sequence[Row]], list[Check]]

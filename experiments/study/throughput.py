@@ -433,6 +433,7 @@ STUDY = Study(
     runs=tuple(_runs()),
     takes=frozenset({"seed", "embodiment", "sg_binding", "algorithm", "limit_s"}),
     columns=COLUMNS,
+    named_by=("rate_mbit", "path", "protocol"),
     derive=derive,
     values_of=values_of,
     judge=judge,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments import cli, runner
+from experiments import cli, runner, verify
 from experiments.errors import ResultError
 from experiments.report.drawing import Picture
 from experiments.scenario import ScenarioError
@@ -17,6 +17,7 @@ from experiments.study.study import Study
 from experiments.sweep.cluster import Cluster
 from experiments.sweep.plan import Wanted
 from experiments.sweep.runs import Results
+from experiments.sweep.store import Store
 from mobivpn.variants import Embodiment, GatewayBinding
 from vm import lease, packages
 
@@ -37,8 +38,9 @@ SMALL = Study(
     runs=[{"best_path": "direct"}, {"best_path": "via_gateway"}],
     takes=frozenset({"seed", "embodiment"}),
     columns=("delay_ms", "path"),
+    named_by=("path",),
     derive=lambda folder: {"rows": ROWS},
-    values_of=lambda rows: [{"rows": len(rows), "greatest_ms": 1.5}],
+    values_of=lambda rows: [{"path": "direct", "rows": len(rows), "greatest_ms": 1.5}],
     judge=lambda values: [],
     pictures=lambda values, rows: [Picture("none", "None", f"{rows}", "", None)],
 )
@@ -53,14 +55,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def runs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Wanted]]:
+def stores() -> list[Store]:
+    """Where results were looked for."""
+    return []
+
+
+@pytest.fixture
+def runs_of(monkeypatch: pytest.MonkeyPatch, stores: list[Store]) -> Callable[..., list[Wanted]]:
     """Let runs come to these summaries, None for no result; return those that were wanted."""
 
     def come_to(*summaries: Any) -> list[Wanted]:
         asked: list[Wanted] = []
 
-        def results_of(wanted: list[Wanted], *_: Any) -> Results:
+        def results_of(wanted: list[Wanted], _: Any, __: Any, store: Store, *___: Any) -> Results:
             asked.extend(wanted)
+            stores.append(store)
             found = [
                 (one, {"summary": summary, "rows": ROWS})
                 for one, summary in zip(wanted, summaries, strict=True)
@@ -89,7 +98,7 @@ def test_a_study_leaves_summary_rows_and_page(tmp_path: Path, runs_of: Any):
     assert next(iter(found.summary.items())) == ("schema", 1)
     assert list(found.summary)[1] == "verdict"
     assert found.summary["verdict"] == "passed"
-    assert found.summary["values"] == [{"rows": 4, "greatest_ms": 1.5}]
+    assert found.summary["values"] == [{"path": "direct", "rows": 4, "greatest_ms": 1.5}]
     assert found.rows == ROWS * 2
     assert folder.command(found.summary) == "./lab run latency --seed 7 --embodiment 2"
     page = (found.folder / "report.html").read_text()
@@ -203,3 +212,34 @@ def test_every_run_of_every_study_is_a_scenario(
     assert len(keys) == len(runs)
     with pytest.raises(ScenarioError, match="does not take it"):
         conduct.wanted(name, runner.Options(handover="soft"))
+
+
+def test_a_study_is_verified_by_new_runs_and_what_moved_is_named(
+    tmp_path: Path,
+    runs_of: Any,
+    stores: list[Store],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    runs_of(SUMMARY, SUMMARY)
+    known = conducted(tmp_path)
+    reference = dict(known.summary) | {"known_before": 7, "wall_seconds": 99.0}
+    monkeypatch.setattr(verify, "REFERENCE", tmp_path)
+    path = tmp_path / "latency.json"
+
+    path.write_text(json.dumps(reference))
+    arguments = ["verify", "latency", "--results", str(tmp_path / "results")]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == "latency: as the reference\n"
+    assert stores[-1] != stores[0]
+    assert not stores[-1].folder.exists()
+
+    path.write_text(
+        json.dumps(reference | {"values": [{"path": "direct", "rows": 4, "greatest_ms": 1.7}]})
+    )
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(arguments)
+    assert capsys.readouterr().out.splitlines() == [
+        "latency: 1 value moved",
+        "  values.direct.greatest_ms: 1.7 -> 1.5 (by -0.200)",
+    ]
