@@ -140,7 +140,8 @@ def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
                 n_workers=min(cluster.workers, runs),
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address=":0",  # a free port; None would be 8787, which may be taken
+                scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
             ) as local,
             Client(local, set_as_default=False) as client,
