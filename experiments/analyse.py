@@ -1,4 +1,4 @@
-"""A run's folder to its summary and tables: counting and judging what was measured.
+"""A run's folder to its summary: counting and judging what was measured.
 
     python -m experiments.analyse results/2026-11-23-120000-walk
 
@@ -11,7 +11,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -19,14 +18,13 @@ from typing import Any
 
 from experiments.clear_text import GIVEN_AWAY
 from experiments.errors import ResultError
-from experiments.measure.handovers import Handover
 from experiments.measure.messages import named
-from experiments.measure.moves import Window
 from experiments.measure.probes import Leg, Phase
 from experiments.measure.walk import MoveResult, Walk, measure
 from experiments.network_plan import INSIDE
 from experiments.paths import OF_PAIRS, PacketPath
-from experiments.resultset import SCHEMA, ResultSet, seconds
+from experiments.resultset import SCHEMA, ResultSet, milliseconds
+from experiments.tables import write_tables
 
 DIRECT_RATIO_LIMIT = 1.02
 SETUP_RATIO_LIMIT = 1.10
@@ -39,74 +37,6 @@ OVERTAKING_TOLERANCE_MS = 1.0
 """What transmission times and queues may add to the difference of two paths' propagation."""
 
 PASSED, FAILED = "passed", "failed"
-
-PROBE_COLUMNS = (
-    "sender",
-    "sequence",
-    "sent_s",
-    "phase",
-    "move",
-    "sender_place",
-    "receiver_place",
-    "path",
-    "optimised",
-    "overhead_bytes",
-    "arrived_s",
-    "copies",
-    "overtaken_by",
-    "refused",
-    "echo_path",
-    "echo_optimised",
-    "echo_arrived_s",
-    "echo_copies",
-    "rtt_ms",
-)
-MOVE_COLUMNS = (
-    "move",
-    "node",
-    "from",
-    "to",
-    "kind",
-    "link_down_s",
-    "link_up_s",
-    "direct_before",
-    "authorisation",
-    "outbound_first_arrival_s",
-    "outbound_gap_ms",
-    "outbound_lower_bound_ms",
-    "inbound_first_arrival_s",
-    "inbound_gap_ms",
-    "inbound_lower_bound_ms",
-    "lost",
-)
-HANDOVER_STEPS = tuple(step.name.removesuffix("_ns") for step in fields(Handover))
-HANDOVER_COLUMNS = (
-    "move",
-    "node",
-    "from",
-    "to",
-    "direct_before",
-    "authorisation",
-    "link_down_s",
-    "link_up_s",
-    *(f"{step}_s" for step in HANDOVER_STEPS),
-    "outbound_gap_ms",
-    "outbound_lower_bound_ms",
-    "inbound_gap_ms",
-    "inbound_lower_bound_ms",
-    "lost",
-)
-MESSAGE_COLUMNS = (
-    "sent_s",
-    "arrived_s",
-    "source",
-    "destination",
-    "protocol",
-    "name",
-    "numeral",
-    "links",
-    "details",
-)
 
 
 def analyse(folder: Path) -> dict[str, Any]:
@@ -151,7 +81,7 @@ def summarise(walk: Walk) -> dict[str, Any]:
                 "node": result.move.node,
                 "from": result.move.origin,
                 "to": result.move.target,
-                "gap_ms": _milliseconds(result.gap_ns),
+                "gap_ms": milliseconds(result.gap_ns),
                 "lower_bound_ms": result.bound_ms,
                 "lost": result.lost,
             }
@@ -418,144 +348,6 @@ def _duplicated(legs: Sequence[Leg]) -> int:
 
 def _median(values: Sequence[float]) -> float | None:
     return median(values) if values else None
-
-
-def _milliseconds(time_ns: int | None) -> float | None:
-    return None if time_ns is None else time_ns / 1e6
-
-
-def _text_ms(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
-
-
-def write_tables(results: ResultSet, walk: Walk) -> None:
-    """Write every table of the result set."""
-    results.save_table("probes", PROBE_COLUMNS, _probe_rows(walk))
-    results.save_table("moves", MOVE_COLUMNS, _move_rows(walk))
-    results.save_table("handovers", HANDOVER_COLUMNS, _handover_rows(walk))
-    results.save_table(
-        "phases",
-        ("begin_s", "phase"),
-        [(seconds(interval.begin_ns), interval.phase.value) for interval in walk.intervals],
-    )
-    results.save_table("messages", MESSAGE_COLUMNS, _message_rows(walk))
-    results.save_table(
-        "clear_text",
-        ("time_s", "link", "what"),
-        [(seconds(found.time_ns), found.link, found.what) for found in walk.seen.clear_text],
-    )
-
-
-def _probe_rows(walk: Walk) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    place_at = walk.timeline.place_at
-    for probe in walk.traffic.probes():
-        leg, echo = probe.forward, probe.echo
-        trip = probe.round_trip_ns
-        rows.append(
-            (
-                leg.source,
-                leg.sequence,
-                seconds(leg.sent_ns),
-                leg.phase.value if leg.phase else None,
-                leg.move,
-                place_at(leg.source, leg.sent_ns),
-                place_at(leg.destination, leg.sent_ns),
-                leg.path.value if leg.path else None,
-                _yes_or_no(leg),
-                leg.overhead_bytes,
-                seconds(leg.arrived_ns),
-                leg.copies,
-                leg.overtaken_by.sequence if leg.overtaken_by else None,
-                leg.refused or None,
-                echo.path.value if echo and echo.path else None,
-                _yes_or_no(echo),
-                seconds(echo.arrived_ns) if echo else None,
-                echo.copies if echo else 0,
-                None if trip is None else _text_ms(trip / 1e6),
-            )
-        )
-    return rows
-
-
-def _yes_or_no(leg: Leg | None) -> str | None:
-    """Tell whether a datagram was optimised; None if that was not seen."""
-    if leg is None or leg.path is None:
-        return None
-    return "yes" if leg.optimised else "no"
-
-
-def _move_rows(walk: Walk) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for index, result in enumerate(walk.moves):
-        outbound, inbound, move = result.outbound, result.inbound, result.move
-        rows.append(
-            (
-                index,
-                move.node,
-                move.origin,
-                move.target,
-                move.kind.value,
-                seconds(move.down_ns),
-                seconds(move.up_ns),
-                "yes" if result.direct else "no",
-                result.authorisation.value if result.direct else None,
-                seconds(outbound and outbound.first_arrival_ns),
-                *_gap_cells(outbound, result.bound.outbound_ms),
-                seconds(inbound and inbound.first_arrival_ns),
-                *_gap_cells(inbound, result.bound.inbound_ms),
-                result.lost,
-            )
-        )
-    return rows
-
-
-def _gap_cells(window: Window | None, bound_ms: float) -> tuple[str | None, str | None]:
-    """Return a direction's gap and its bound; nothing for one without traffic."""
-    if window is None:
-        return None, None
-    return _text_ms(_milliseconds(window.gap_ns)), _text_ms(bound_ms)
-
-
-def _handover_rows(walk: Walk) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for index, result in enumerate(walk.moves):
-        move, steps = result.move, result.steps
-        if steps is not None:
-            rows.append(
-                (
-                    index,
-                    move.node,
-                    move.origin,
-                    move.target,
-                    "yes" if result.direct else "no",
-                    result.authorisation.value if result.direct else None,
-                    seconds(move.down_ns),
-                    seconds(move.up_ns),
-                    *(seconds(getattr(steps, f"{step}_ns")) for step in HANDOVER_STEPS),
-                    *_gap_cells(result.outbound, result.bound.outbound_ms),
-                    *_gap_cells(result.inbound, result.bound.inbound_ms),
-                    result.lost,
-                )
-            )
-    return rows
-
-
-def _message_rows(walk: Walk) -> list[tuple[object, ...]]:
-    return [
-        (
-            seconds(message.sent_ns),
-            seconds(message.arrived_ns),
-            message.source,
-            message.destination,
-            message.protocol,
-            message.name,
-            message.numeral,
-            " ".join(message.links),
-            json.dumps(message.details, sort_keys=True) if message.details else None,
-        )
-        for message in walk.messages
-    ]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -220,6 +220,11 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def milliseconds(time_ns: int | None) -> float | None:
+    """Return a duration in milliseconds."""
+    return None if time_ns is None else time_ns / 1e6
+
+
 def seconds(time_ns: int | None) -> str | None:
     """Return nanoseconds as decimal seconds with six places, as every table writes times."""
     if time_ns is None:
