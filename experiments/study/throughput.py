@@ -264,7 +264,7 @@ def goodput(values: Sequence[Row]) -> Picture:
         axes.axhline(rate, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.set_title(f"all links at {rate:g} Mbit/s")
         axes.set_ylim(0, 1.06 * rate)
-        axes.set_xticks(range(len(PATHS)), [PATH_NAMES[p].replace(" ", "\n", 1) for p in PATHS])
+        axes.set_xticks(range(len(PATHS)), [PATH_NAMES[p].replace(" ", "\n") for p in PATHS])
         axes.tick_params(axis="x", bottom=False)
         axes.grid(visible=False, axis="x")
     figure.axes[0].set_ylabel("payload (Mbit/s)")
