@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.captures import Captures
-from experiments.limits import GIVEN_ALGORITHM, Way, limit_mbit, udp_payload_bytes
+from experiments.limits import Way, limit_mbit, udp_payload_bytes
 from experiments.measure.expected import expected_path
 from experiments.paths import PacketPath
 from experiments.programs import TestbedError
@@ -52,7 +52,8 @@ def way_of(scenario: Scenario) -> Way:
     return Way(
         path=path,
         places=places,
-        algorithm=common[0] if common else GIVEN_ALGORITHM,
+        algorithm=common[0] if common else scenario.given_algorithm,
+        given_algorithm=scenario.given_algorithm,
         is_public=scenario.embodiment.value == "2",
         binds_at_gateway=scenario.sg_binding.value == "yes",
     )

@@ -27,8 +27,6 @@ SEGMENTS_PER_ACKNOWLEDGEMENT = 2
 
 A receiver that reads at once has Linux acknowledge more often (`tcp_cleanup_rbuf`): less is left.
 """
-GIVEN_ALGORITHM = EspAlgorithm.AES256GCM16
-"""Of MN-SG, as experiments.testbed gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class Way:
     """Of the direct pair."""
     is_public: bool = False
     binds_at_gateway: bool = True
+    given_algorithm: EspAlgorithm = EspAlgorithm.AES256GCM16
+    """Of MN-SG."""
 
     def packet_bytes(self, inner: int) -> int:
         """Return the size of a packet on the links outside that has an inner one of so many bytes.
@@ -52,7 +52,7 @@ class Way:
         if self.path is PacketPath.VIA_GATEWAY:
             # Home address option one way, routing header the other; or the home agent's tunnel.
             more = HOME_ADDRESS_OPTION if self.binds_at_gateway else IPV6_HEADER
-            return IPV6_HEADER + more + esp_bytes(GIVEN_ALGORITHM, inner)
+            return IPV6_HEADER + more + esp_bytes(self.given_algorithm, inner)
         # Transport mode, where addresses are public: the inner header is the outer one.
         content = inner - IPV6_HEADER if self.is_public else inner
         protected = IPV6_HEADER + esp_bytes(self.algorithm, content)

@@ -15,8 +15,8 @@ HEADER = struct.Struct("!4sBxHIQQ")
 """Magic, kind, sender, sequence number, sent (ns), turned round (ns; 0 in a probe)."""
 SMALLEST_BYTES = HEADER.size
 USUAL_BYTES = 64
-PACKET_BYTES = 40 + 8 + USUAL_BYTES
-"""Of a probe with its own headers, IPv6 and UDP."""
+HEADERS_BYTES = 40 + 8
+"""Of a datagram's own headers, IPv6 and UDP."""
 
 
 class Datagram(NamedTuple):

@@ -52,7 +52,7 @@ class ProbeEnd:
         self._socket = endpoint
         self._peer = (options.peer, options.port)
         self._sender = sender
-        self._size = options.payload_bytes
+        self._sizes = options.payload_bytes
         self._echoes = options.role == "both"
         self._output = output
         self._sequence = 0
@@ -95,7 +95,8 @@ class ProbeEnd:
 
     def _send(self, datagram: Datagram, now: int) -> None:
         try:
-            self._socket.sendto(encode_datagram(datagram, self._size), self._peer)
+            size = self._sizes[datagram.sequence % len(self._sizes)]
+            self._socket.sendto(encode_datagram(datagram, size), self._peer)
         except OSError as error:
             self._log(now, "refused", datagram, _name(error))
         else:
@@ -175,7 +176,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--role", choices=("both", "send", "receive"), default="both")
     parser.add_argument("--port", type=int, default=PORT, help="of both ends")
     parser.add_argument("--interval-ms", type=float, default=5.0)
-    parser.add_argument("--payload-bytes", type=int, default=USUAL_BYTES)
+    parser.add_argument(
+        "--payload-bytes", type=int, nargs="+", default=[USUAL_BYTES], help="of them in turn"
+    )
     parser.add_argument(
         "--start-at", type=float, default=0.0, help="CLOCK_REALTIME, seconds; default: at once"
     )
@@ -184,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.interval_ms <= 0:
         parser.error("--interval-ms must be positive")
-    if not SMALLEST_BYTES <= options.payload_bytes <= MOST_BYTES:
+    if not all(SMALLEST_BYTES <= size <= MOST_BYTES for size in options.payload_bytes):
         parser.error(f"--payload-bytes must be {SMALLEST_BYTES} to {MOST_BYTES}")
     wake_exactly()
     with (

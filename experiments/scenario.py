@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from experiments.limits import udp_payload_bytes
+from experiments.probe_format import SMALLEST_BYTES, USUAL_BYTES
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import (
     BestPath,
@@ -37,6 +39,7 @@ STUDIES = Path(__file__).parent / "study"
 OF_MOBIVPN = (
     "experiment",
     "algorithm",
+    "given_algorithm",
     "offers",
     "binding_auth",
     "handover",
@@ -49,6 +52,7 @@ OF_MOBIVPN = (
 Node = Literal["mn1", "mn2", "mn3"]
 Network = Literal["lan", "wifi1", "wifi2", "cell", "eve"]
 Attach = Literal["replug", "new"]
+PayloadBytes = Annotated[int, Field(ge=SMALLEST_BYTES, le=udp_payload_bytes())]
 GapMs = Annotated[float, Field(ge=0, le=60_000)]
 OverlapMs = Annotated[float, Field(ge=0, le=60_000)]
 
@@ -91,7 +95,8 @@ class Start(_Model):
 class Traffic(_Model):
     """What nodes send to each other, from `start_s` to `stop_s` (None: to the end).
 
-    `between` are the two nodes under test; the pairs in `also_between` talk, too. One way
+    `between` are the two nodes under test; the pairs in `also_between` talk, too. Probes have
+    `payload_bytes` in turn. One way
     (`direction`), the first of a pair only sends (`forward`), or the second (`backward`).
     """
 
@@ -101,6 +106,7 @@ class Traffic(_Model):
     start_s: Annotated[float, Field(ge=0)] = 0.0
     stop_s: Annotated[float, Field(gt=0)] | None = None
     probe_interval_ms: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    payload_bytes: Annotated[tuple[PayloadBytes, ...], Field(min_length=1)] = (USUAL_BYTES,)
     tcp: bool = False
 
     @model_validator(mode="after")
@@ -193,13 +199,14 @@ class Scenario(_Model):
     """One run.
 
     `algorithm` is the only one that nodes offer for their direct pairs; `offers` says it for single
-    nodes. `binding_auth` says what authorises the bindings between the nodes: return routability,
-    or keys that come with each pair (RFC 4449). `handover` says how nodes find their next place:
-    the old link goes first, and they ask for routers and use their care-of address at once (hard);
-    from one access network to another, the new link comes first (soft); or, hard, they wait until a
-    router advertises itself and until nobody has objected to the address (classic). A walk lasts
-    for `duration_s` and has its moves written down; the experiment `handover` draws them and
-    ends after the last.
+    nodes; `given_algorithm` is that of the associations that are there beforehand, such as MN-SG.
+    `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
+    that come with each pair (RFC 4449). `handover` says how nodes find their next place: the old
+    link goes first, and they ask for routers and use their care-of address at once (hard); from one
+    access network to another, the new link comes first (soft); or, hard, they wait until a router
+    advertises itself and until nobody has objected to the address (classic). A walk lasts for
+    `duration_s` and has its moves written down; the experiment `handover` draws them and ends after
+    the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -216,6 +223,7 @@ class Scenario(_Model):
     inside_auth: InsideAuthentication = InsideAuthentication.NONE
     best_path: BestPath = BestPath.DIRECT
     algorithm: EspAlgorithm | None = None
+    given_algorithm: EspAlgorithm = EspAlgorithm.AES256GCM16
     offers: Offers = Offers()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"

@@ -282,7 +282,7 @@ class Testbed:
         time.sleep(SETTLE_S)
 
     def _start_own(self) -> None:
-        given = mint_associations(self.plan.company, EspAlgorithm.AES256GCM16, os.urandom)
+        given = mint_associations(self.plan.company, self.scenario.given_algorithm, os.urandom)
         advertisements = (
             mint_advertisements(link_local(INSIDE_LINK), os.urandom)
             if self._authenticates
@@ -422,6 +422,7 @@ class Testbed:
         interval = (
             *("--interval-ms", str(traffic.probe_interval_ms)),
             *("--linger-ms", str(max(USUAL_LINGER_MS, longest_round_trip_ms(self.links)))),
+            *("--payload-bytes", *map(str, traffic.payload_bytes)),
         )
         for number, _ in enumerate(traffic.pairs):
             more = (*at, *interval, "--port", str(probe_format.PORT + number))

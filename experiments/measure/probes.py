@@ -1,6 +1,6 @@
 """What became of each probe and each echo: the end points' logs joined with the captures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -10,7 +10,7 @@ from experiments.errors import ResultError
 from experiments.measure.observe import DatagramKey, Observations
 from experiments.network_plan import NetworkPlan
 from experiments.paths import PacketPath, joined
-from experiments.probe_format import ECHO, PACKET_BYTES, PORT, PROBE
+from experiments.probe_format import ECHO, HEADERS_BYTES, PORT, PROBE, USUAL_BYTES
 from experiments.resultset import ResultSet, end_name
 
 KIND_BY_NAME = {"probe": PROBE, "echo": ECHO}
@@ -122,10 +122,11 @@ def read_traffic(
     *,
     number: int = 0,
     one_way: tuple[str, str] | None = None,
+    payload_bytes: Sequence[int] = (USUAL_BYTES,),
 ) -> Traffic:
     """Join the two ends' logs and the sightings of each datagram on the two ends' links.
 
-    `number` is the pair's: 0 for the one under test.
+    `number` is the pair's: 0 for the one under test. `payload_bytes` are the datagrams', in turn.
     """
     by_number: dict[tuple[str, int], Probe] = {}
     peer = {pair[0]: pair[1], pair[1]: pair[0]}
@@ -172,9 +173,10 @@ def read_traffic(
     id_by_name = {name: number for number, name in name_by_id.items()}
     for probe in traffic.probes():
         sender = id_by_name[probe.forward.source]
-        _see(probe.forward, PORT + number, sender, seen)
+        size = payload_bytes[probe.forward.sequence % len(payload_bytes)]
+        _see(probe.forward, PORT + number, sender, size, seen)
         if probe.echo is not None:
-            _see(probe.echo, PORT + number, sender, seen)
+            _see(probe.echo, PORT + number, sender, size, seen)
     for name in pair:
         mark_overtaken([probe.forward for probe in traffic.probes_by_sender[name]])
     return traffic
@@ -186,7 +188,7 @@ def _arrive(leg: Leg, time_ns: int) -> None:
         leg.arrived_ns = time_ns
 
 
-def _see(leg: Leg, port: int, sender: int, seen: Observations) -> None:
+def _see(leg: Leg, port: int, sender: int, payload_bytes: int, seen: Observations) -> None:
     name = (port, leg.kind, sender, leg.sequence)
     left = seen.datagrams.get(DatagramKey(leg.source, *name))
     if left is None:
@@ -202,7 +204,7 @@ def _see(leg: Leg, port: int, sender: int, seen: Observations) -> None:
     leg.optimised = landed is not None and landed.optimised
     if left is not None and landed is not None:
         largest = max(left.frame_bytes, landed.frame_bytes)
-        leg.overhead_bytes = largest - ETHERNET_BYTES - PACKET_BYTES
+        leg.overhead_bytes = largest - ETHERNET_BYTES - HEADERS_BYTES - payload_bytes
 
 
 def mark_overtaken(legs: list[Leg]) -> None:

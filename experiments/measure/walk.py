@@ -52,6 +52,7 @@ from experiments.measure.timeline import (
 from experiments.measure.transfers import Transfer, read_transfers
 from experiments.network_plan import INSIDE, NetworkPlan, plan_from_run
 from experiments.paths import OF_PAIRS, PacketPath, joined
+from experiments.probe_format import USUAL_BYTES
 from experiments.resultset import ResultSet
 
 
@@ -392,9 +393,12 @@ def _measure_pair(
     pair: tuple[str, str],
     number: int,
 ) -> Walk:
-    direction = run.get("scenario", {}).get("traffic", {}).get("direction", "both")
-    one_way = {"forward": pair, "backward": pair[::-1]}.get(direction)
-    traffic = read_traffic(results, plan, pair, seen, number=number, one_way=one_way)
+    sent = run.get("scenario", {}).get("traffic", {})
+    one_way = {"forward": pair, "backward": pair[::-1]}.get(sent.get("direction", "both"))
+    sizes = sent.get("payload_bytes", (USUAL_BYTES,))
+    traffic = read_traffic(
+        results, plan, pair, seen, number=number, one_way=one_way, payload_bytes=sizes
+    )
     best = best_path_of(run)
     found = stages(
         places_of_run(run, timeline, pair),

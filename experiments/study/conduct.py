@@ -1,6 +1,7 @@
 """Conduct a study: carry out its runs, derive its values, judge and draw them."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from experiments.sweep.plan import Wanted, nested
 from experiments.sweep.runs import results_of
 from experiments.sweep.store import Store
 from vm import kernel
+from vm.clock import Clock
 
 STORE = Path("studies", "runs")
 OPTION_NAMES = {
@@ -37,6 +39,11 @@ def wanted(name: str, options: runner.Options) -> list[Wanted]:
                 f"--{option_name(key)}: the study '{study.name}' does not take it; of a scenario's "
                 f"options it takes {names}"
             )
+    if study.clock is not None and options.clock not in (None, study.clock):
+        raise ScenarioError(
+            f"--clock {options.clock.value}: the study '{study.name}' runs on the clock "
+            f"'{study.clock.value}' alone"
+        )
     path, data = STUDIES / f"{study.name}.toml", studies.base_of(study.name)
     return [
         Wanted(run, scenarios.checked(path, data, {**nested(run), **given})) for run in study.runs
@@ -61,6 +68,10 @@ def carry_out(
     """
     study, given = studies.load(name), runner.overrides(options)
     runs = wanted(name, options)
+    if study.clock is not None:
+        options = replace(options, clock=study.clock)
+    if study.clock is Clock.WALL:
+        where = replace(where, workers=1)
     began, started = time.monotonic(), datetime.now()
     store = store or Store(options.results.resolve() / STORE)
     results = results_of(runs, options, where, store, progress, study.derive)

@@ -15,6 +15,7 @@ from experiments.study import studies
 from experiments.study.study import Row
 
 ROWS = "rows"
+_OF_OUTCOME = ("verdict", "failed_checks")
 KEYS = (
     "schema",
     "verdict",
@@ -110,11 +111,18 @@ def draw(results: StudyResults) -> Path:
             title=results.folder.resolve().name,
             summary=results.summary,
             failed=results.failed,
+            runs=_with_all_keys(results.summary["runs"]),
             pictures=[page.shown(picture, plots) for picture in pictures],
             command=command(results.summary),
         )  # fmt: skip
 
     return page.publish(results.folder, pictures, rendered)
+
+
+def _with_all_keys(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows that all have the same keys: what a run changes, what others do, what came."""
+    keys = sorted(dict.fromkeys(key for row in rows for key in row), key=_OF_OUTCOME.count)
+    return [{key: row.get(key) for key in keys} for row in rows]
 
 
 def command(summary: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.drawing import Picture
+from vm.clock import Clock
 
 Row = Mapping[str, Any]
 """A flat record; every number's unit stands in its name."""
@@ -33,3 +34,6 @@ class Study:
     judge: Callable[[Sequence[Row]], list[Check]]
     pictures: Callable[[Sequence[Row], Sequence[Row]], list[Picture]]
     """Of values and rows."""
+    clock: Clock | None = None
+    """The only one on which it says anything; None: any. On the wall clock, runs come one by one:
+    each would disturb the other."""
