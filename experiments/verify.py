@@ -1,7 +1,7 @@
 """Run an experiment again and compare with its reference result: what anyone must get again."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,30 +81,33 @@ def compare(name: str, folder: Path) -> list[Moved]:
 
 def moved(reference: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Moved]:
     """Yield what differs between two summaries by more than two runs may."""
-    one, other = _named(reference), _named(found)
+    study = studies.load(reference["study"]) if "study" in reference else None
+    one, other = (s if study is None else _named(s, study.named_by) for s in (reference, found))
     for key in dict.fromkeys((*one, *other)):
         if key not in OF_THE_MACHINE:
-            yield from _differing(one.get(key), other.get(key), key)
+            varies = study.varies if study is not None else {}
+            yield from _differing(one.get(key), other.get(key), key, varies)
 
 
-def _named(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+def _named(summary: Mapping[str, Any], named_by: Sequence[str]) -> Mapping[str, Any]:
     """Return a summary in which a study's values have names instead of places in a list."""
-    if "study" not in summary:
-        return summary
-    names = studies.load(summary["study"]).named_by
-    values = {", ".join(f"{v.get(name)}" for name in names): v for v in summary["values"]}
+    values = {", ".join(f"{v.get(key)}" for key in named_by): v for v in summary.get("values", ())}
     return {**summary, "values": values}
 
 
-def _differing(one: Any, other: Any, key: str) -> Iterator[Moved]:
+def _differing(one: Any, other: Any, key: str, varies: Mapping[str, float]) -> Iterator[Moved]:
+    share = varies.get(key.rpartition(".")[2])
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for name in dict.fromkeys((*one, *other)):
-            yield from _differing(one.get(name), other.get(name), f"{key}.{name}")
+            yield from _differing(one.get(name), other.get(name), f"{key}.{name}", varies)
     elif isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
             yield Moved(f"{key} (how many)", len(one), len(other))
         for number, (a, b) in enumerate(zip(one, other, strict=False), 1):
-            yield from _differing(a, b, f"{key}.{_name_of(a, number)}")
+            yield from _differing(a, b, f"{key}.{_name_of(a, number)}", varies)
+    elif share is not None and _is_number(one) and _is_number(other):
+        if abs(one - other) > share * abs(one):
+            yield Moved(key, one, other)
     elif isinstance(one, float) and isinstance(other, float):
         if abs(one - other) > (TOLERANCE_MS if "_ms" in key else TOLERANCE):
             yield Moved(key, one, other)

@@ -1,7 +1,7 @@
 """What a study is: its runs, what is kept of each, and what is made of all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +37,5 @@ class Study:
     clock: Clock | None = None
     """The only one on which it says anything; None: any. On the wall clock, runs come one by one:
     each would disturb the other."""
+    varies: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Which of a value's keys differ between two runs, and by what share of it at most."""

@@ -438,4 +438,7 @@ STUDY = Study(
     values_of=values_of,
     judge=judge,
     pictures=pictures,
+    varies=dict.fromkeys(
+        ("goodput_mbit", "goodput_over_limit", "transfer_s", "payload_bytes"), 0.01
+    ),
 )
