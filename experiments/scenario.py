@@ -66,10 +66,10 @@ class _Model(BaseModel):
 
 
 class Link(_Model):
-    """A link profile; the delay is one way."""
+    """A link profile; the delay is one way, and a rate of 0 is no limit."""
 
     delay_ms: Annotated[float, Field(ge=0, le=10_000)] | None = None
-    rate_mbit: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    rate_mbit: Annotated[float, Field(ge=0, le=100_000)] | None = None
     loss_percent: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
@@ -340,6 +340,8 @@ class Scenario(_Model):
                 f"trigger: '{self.trigger.value}' contradicts the table [bulk]: its transfers are "
                 "of sessions that are there before both nodes are outside, and of new ones"
             )
+        if self.bulk is not None and any(link.rate_mbit == 0 for _, link in self.links):
+            raise ValueError("bulk: not allowed where a link has no rate: nothing limits TCP then")
         if self.bulk is not None and self.visits_eve:
             raise ValueError("bulk: not allowed where a node goes to eve: nothing gets through")
         return self

@@ -14,6 +14,8 @@ from mobivpn.host.plan import SIGNALLING_PRIORITY
 class LinkProfile:
     """What a link does to packets in each direction: delay (ms), rate (Mbit/s), loss (percent).
 
+    A rate of 0 is no limit.
+
     `signalling_loss_percent` of the messages that a host sends itself as signalling
     (`mobivpn.host.plan.SIGNALLING_PRIORITY`) are lost beside that, where they begin.
     """
@@ -36,7 +38,7 @@ class LinkProfile:
 
     def _shape(self, loss_percent: float) -> str:
         """Return one qdisc; its queue is longer than any burst."""
-        if not self.rate_mbit and not loss_percent:
+        if not (self.delay_ms or self.rate_mbit or loss_percent):
             return "pfifo_fast"
         rate = f" rate {self.rate_mbit}mbit" if self.rate_mbit else ""
         loss = f" loss {loss_percent}%" if loss_percent else ""

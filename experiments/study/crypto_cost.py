@@ -3,19 +3,22 @@
 A router's cost of a packet is the time between the packet's two captures at its links, on the wall
 clock: the lab's kernel has one processor, and does all that it has to do with a packet in one go.
 (On the clock `cpu` no time passes within that: docs/adr/0026.) A node's is the time from sending to
-the capture at its link, less what it is without ESP: a run of plain Mobile IPv6, all else being
-equal. What opening costs shows at the gateway: at a node it is over when the program has been
-woken, which takes ten times as long, and never the same.
+the capture at its link, which plain Mobile IPv6 needs as well: a run of that is the zero. What
+opening costs shows at the gateway: at a node it is over when the program has been woken, which
+takes ten times as long, and never the same.
+
+Two sizes of packets tell what each packet costs, and what each byte.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from experiments.analyse import at_least, at_most
@@ -51,7 +54,7 @@ COLUMNS = (
     "processor",
 )
 """A row: so many packets with so much payload cost a host `cost_us` for a kind of work."""
-POINT = COLUMNS[:5]
+POINT = COLUMNS[:4]
 
 ALGORITHMS = tuple(algorithm.value for algorithm in EspAlgorithm)
 OPEN, SEAL, PASS_ON = "open", "seal", "pass on"
@@ -60,7 +63,7 @@ ENOUGH = 50
 """Packets without which a median says little."""
 NANOSECONDS_PER_US = 1000
 TWICE = 2
-SMALL, FULL = 64, 1304
+SIZES = SMALL, FULL = 64, 1304
 
 
 class _Name(NamedTuple):
@@ -152,42 +155,47 @@ def _processor(cpuinfo: str) -> str:
 
 
 def values_of(rows: Sequence[Row]) -> list[Row]:
-    """Return the cost of each point, beside a plain packet's, and for a gigabyte.
+    """Return what each work costs by the packet, and by the gigabyte.
 
-    The first quartile stands for it: what else the machine does makes a packet late, never early.
+    The first quartile stands for a size: what else the machine does makes a packet late, never
+    early.
     """
 
     def point(row: Row) -> tuple[Any, ...]:
         return tuple(row[key] for key in POINT)
 
-    spread: dict[tuple[Any, ...], dict[str, float]] = {}
-    for key, group in groupby(sorted(rows, key=point), key=point):
-        found = [(row["cost_us"], row["count"]) for row in group]
-        costs = np.repeat([cost for cost, _ in found], [count for _, count in found])
-        low, middle, high = (float(x) for x in np.percentile(costs, (25, 50, 75)))
-        spread[key] = {
-            "samples": len(costs), "cost_us": low, "median_us": middle, "p75_us": high
-        }  # fmt: skip
     values = []
-    for key, own in spread.items():
-        plain = spread.get((PacketPath.DIRECT.value, PLAIN, *key[2:]))
-        beside_us = own["cost_us"] - plain["cost_us"] if plain else None
-        shown_us = own["cost_us"] if beside_us is None else beside_us
+    for key, group in groupby(sorted(rows, key=point), key=point):
+        own = list(group)
+        small, full = (_spread(row for row in own if row["payload_bytes"] == s) for s in SIZES)
+        known = small["us"] is not None and full["us"] is not None
+        by_byte_us = (full["us"] - small["us"]) / (FULL - SMALL) if known else None
         values.append(
             {
                 **dict(zip(POINT, key, strict=True)),
-                **own,
-                "beside_plain_us": beside_us,
-                "gigabyte_s": shown_us / key[-1] * 1e3,
+                **{f"small_{name}": value for name, value in small.items()},
+                **{f"full_{name}": value for name, value in full.items()},
+                "packet_us": None if by_byte_us is None else small["us"] - SMALL * by_byte_us,
+                "gigabyte_s": None if by_byte_us is None else by_byte_us * 1e3,
             }
         )
     return sorted(
         values,
         key=lambda v: (
             PATHS.index(v["path"]), (PLAIN, *ALGORITHMS).index(v["algorithm"]), v["host"],
-            v["work"], v["payload_bytes"],
+            v["work"],
         ),
     )  # fmt: skip
+
+
+def _spread(rows: Iterable[Row]) -> dict[str, float | None]:
+    """Return first quartile, median and third quartile of costs, and how many there are."""
+    found = [(row["cost_us"], row["count"]) for row in rows]
+    costs = np.repeat([cost for cost, _ in found], [count for _, count in found])
+    if not len(costs):
+        return {"us": None, "median_us": None, "p75_us": None, "samples": 0}
+    low, middle, high = (float(x) for x in np.percentile(costs, (25, 50, 75)))
+    return {"us": low, "median_us": middle, "p75_us": high, "samples": len(costs)}
 
 
 NODES = (("mn1", SEAL), ("mn2", SEAL))
@@ -200,32 +208,24 @@ WORK_OF_PATH: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 def judge(values: Sequence[Row]) -> list[Check]:
-    """Judge what has to hold on any machine: who has work, and that ESP and bytes cost."""
+    """Judge what has to hold on any machine: who has work with a packet, and that bytes cost."""
     wanted = {
-        (path, algorithm, host, work, size)
+        (path, algorithm, host, work)
         for path, works in WORK_OF_PATH.items()
         for algorithm in (*ALGORITHMS, *([PLAIN] if path == PacketPath.DIRECT.value else []))
-        for (host, work), size in product(works, (SMALL, FULL))
+        for host, work in works
     }
     found = {tuple(v[key] for key in POINT): v for v in values}
-    few = sum(key not in found or found[key]["samples"] < ENOUGH for key in wanted)
-    protected = [v for v in values if v["algorithm"] != PLAIN and v["work"] in (OPEN, SEAL)]
-    esp_us = [v["beside_plain_us"] for v in protected if v["beside_plain_us"] is not None]
-    full_us = {tuple(v[k] for k in POINT[:4]): v["cost_us"] for v in protected
-               if v["payload_bytes"] == FULL}  # fmt: skip
-    growth_us = [
-        full_us[key] - v["cost_us"]
-        for v in protected
-        if v["payload_bytes"] == SMALL and (key := tuple(v[k] for k in POINT[:4])) in full_us
-    ]
+    few = sum(
+        key not in found or min(found[key]["small_samples"], found[key]["full_samples"]) < ENOUGH
+        for key in wanted
+    )
+    at_sg = [v["gigabyte_s"] for v in values if v["host"] == "sg" and v["gigabyte_s"] is not None]
     return [
-        at_most(f"points with fewer than {ENOUGH} packets", few, 0),
+        at_most(f"points with fewer than {ENOUGH} packets of a size", few, 0),
         at_most("hosts that had work with packets that should pass them by",
                 len(found.keys() - wanted), 0),
-        at_least("what sealing costs a node beside a plain packet (us), the least",
-                 min(esp_us, default=None), 0),
-        at_least("what a full packet costs beside a small one (us), the least",
-                 min(growth_us, default=None), 0),
+        at_least("what a gigabyte costs sg (s), the least", min(at_sg, default=None), 0),
     ]  # fmt: skip
 
 
@@ -233,72 +233,113 @@ def judge(values: Sequence[Row]) -> list[Check]:
 
 
 def pictures(values: Sequence[Row], rows: Sequence[Row]) -> list[Picture]:
-    """Return the study's figure."""
+    """Return the study's figures."""
     processor = next((row["processor"] for row in rows), "unknown")
-    return [by_host(values, processor)]
+    how = (
+        "The first quartile of hundreds of packets between two captures at a host's links, with "
+        "all that passing on takes; at a node from sending to departure, the program included. "
+        f"The kernel's generic C code, no AES instructions, on one processor: {processor}. "
+        "Figures are this machine's."
+    )
+    return [by_packet(values, how), by_gigabyte(values, how)]
 
 
 PANELS: Sequence[tuple[str, str, str, str]] = (
     ("sg", OPEN, "via_gateway", "sg opens and\npasses on inside"),
     ("sg", SEAL, "via_gateway", "sg seals and\npasses on outside"),
-    ("mn1", SEAL, "via_gateway", "a node seals,\nvia gateway"),
-    ("mn1", SEAL, "direct", "a node seals,\ndirect"),
+    ("mn1", SEAL, "via_gateway", "a node sends,\nvia gateway"),
+    ("mn1", SEAL, "direct", "a node sends,\ndirect"),
     ("ha", PASS_ON, "via_home_agents", "the home agent\npasses on"),
 )
 
 
-def by_host(values: Sequence[Row], processor: str) -> Picture:
+def by_packet(values: Sequence[Row], how: str) -> Picture:
     """Return the cost of a packet by algorithm, a panel for each kind of work."""
-    name, title = "cost", "What a packet costs, by host and algorithm"
+    name, title = "packet", "What a packet costs, by host and algorithm"
     if not values:
-        why = "Not drawn: no run came to a result."
-        return Picture(name, title, why, why, None)
+        return _nothing(name, title)
     figure = blank(WIDTH_IN, 3.6, layout="constrained")
     told = []
+    lines = (PLAIN, *ALGORITHMS)
     axes_of = figure.subplots(1, len(PANELS), sharey=True)
-    for axes, (host, work, path, label) in zip(axes_of, PANELS, strict=True):
-        own = [v for v in values if (v["host"], v["work"], v["path"]) == (host, work, path)]
-        for size, look in zip((SMALL, FULL), LOOKS, strict=False):
-            points = {v["algorithm"]: v for v in own if v["payload_bytes"] == size}
-            lines = [number for number, a in enumerate(ALGORITHMS) if a in points]
-            of_size = [points[ALGORITHMS[number]] for number in lines]
-            costs = [_shown_us(v) for v in of_size]
-            axes.plot(costs, lines, **{**look, "linestyle": "none"}, markersize=6)
-            for at, line in zip(costs, lines, strict=True):
-                axes.annotate(f"{at:.0f}", (at, line), xytext=(0, 6), textcoords="offset points",
-                              ha="center", fontsize=7)  # fmt: skip
-            told += [
-                f"{host}, {work}, {path.replace('_', ' ')}, {v['algorithm']}, {size} bytes: "
-                f"{cost:.1f} us"
-                for v, cost in zip(of_size, costs, strict=True)
-            ]
+    for axes, (*point, label) in zip(axes_of, PANELS, strict=True):
+        own = [v for v in values if [v["host"], v["work"], v["path"]] == point]
+        for size, look in zip(("small", "full"), LOOKS, strict=False):
+            shown = [v for v in own if v[f"{size}_us"] is not None]
+            at = [lines.index(v["algorithm"]) for v in shown]
+            axes.plot([v[f"{size}_us"] for v in shown], at, **_dots(look))
+            for value, line in zip(shown, at, strict=True):
+                up = 6 if size == "full" else -12
+                axes.annotate(f"{value[f'{size}_us']:.0f}", (value[f"{size}_us"], line),
+                              xytext=(0, up), textcoords="offset points", ha="center",
+                              fontsize=7)  # fmt: skip
+        told += [_in_words(v) for v in own]
         axes.set_title(label, fontsize=8)
         axes.set_xlim(0, 1.15 * axes.get_xlim()[1])
         axes.set_xlabel("us")
         axes.tick_params(axis="y", left=False)
-    axes_of[0].set_yticks(range(len(ALGORITHMS)), ALGORITHMS)
-    axes_of[0].set_ylim(len(ALGORITHMS) - 0.5, -0.5)
+    _name_lines(axes_of[0], ["no ESP", *ALGORITHMS])
     figure.legend(
         handles=[
-            Line2D([], [], **{**look, "linestyle": "none"}, markersize=6,
-                   label=f"{size} bytes of payload")
-            for size, look in zip((SMALL, FULL), LOOKS, strict=False)
+            Line2D([], [], **_dots(look), label=f"{size} bytes of payload")
+            for size, look in zip(SIZES, LOOKS, strict=False)
         ],
         loc="outside upper left",
         ncols=2,
-    )  # fmt: skip
-    caption = (
-        "Time between a packet's two captures at a host's links, the first quartile of hundreds of "
-        "packets: with all that passing on takes. At a node from sending to departure, less what "
-        "that takes without ESP. The kernel's generic C code, no AES instructions, on one "
-        f"processor: {processor}. Figures are this machine's."
     )
-    return Picture(name, title, caption, f"{'; '.join(told)}.", figure)
+    return Picture(name, title, how, f"{'; '.join(told)}.", figure)
 
 
-def _shown_us(value: Row) -> float:
-    beside = value["beside_plain_us"]
-    return float(value["cost_us"] if beside is None else beside)
+def by_gigabyte(values: Sequence[Row], how: str) -> Picture:
+    """Return what the bytes of a gigabyte cost, by algorithm, for each kind of work."""
+    name, title = "gigabyte", "What a gigabyte's bytes cost, by host and algorithm"
+    shown = [v for v in values if v["gigabyte_s"] is not None and v["algorithm"] != PLAIN]
+    if not shown:
+        return _nothing(name, title)
+    figure = blank(WIDTH_IN, 3.2, layout="constrained")
+    axes = figure.subplots()
+    for (*point, label), look in zip(PANELS, LOOKS, strict=False):
+        own = [v for v in shown if [v["host"], v["work"], v["path"]] == point]
+        axes.plot(
+            [v["gigabyte_s"] for v in own], [ALGORITHMS.index(v["algorithm"]) for v in own],
+            **_dots(look), label=label.replace("\n", " "),
+        )  # fmt: skip
+    axes.set_xlabel("processor time for a gigabyte of payload, beside what each packet costs (s)")
+    axes.tick_params(axis="y", left=False)
+    axes.set_xlim(left=min(0, axes.get_xlim()[0]))
+    _name_lines(axes, ALGORITHMS)
+    figure.legend(loc="outside upper left", ncols=3)
+    caption = (
+        f"The difference between packets of {FULL} and of {SMALL} bytes of payload, for a gigabyte "
+        f"of such bytes: what each packet costs on top is in the table. {how}"
+    )
+    return Picture(name, title, caption, f"{'; '.join(map(_in_words, shown))}.", figure)
+
+
+def _dots(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {**look, "linestyle": "none", "markersize": 6}
+
+
+def _name_lines(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _in_words(value: Row) -> str:
+    parts = [
+        f"{size} bytes {value[f'{name}_us']:.1f} us"
+        for name, size in zip(("small", "full"), SIZES, strict=True)
+        if value[f"{name}_us"] is not None
+    ]
+    if value["gigabyte_s"] is not None:
+        parts.append(f"{value['gigabyte_s']:.1f} s for a gigabyte")
+    point = " ".join(str(value[key]).replace("_", " ") for key in POINT)
+    return f"{point}: {', '.join(parts)}"
+
+
+def _nothing(name: str, title: str) -> Picture:
+    why = "Not drawn: no run came to a result."
+    return Picture(name, title, why, why, None)
 
 
 STUDY = Study(

@@ -240,6 +240,7 @@ def test_every_variant_can_be_asked_for_and_is_explained(variant: str) -> None:
             {"move": [{"at_s": 1, "node": "mn1", "to": "eve"}]},
             "bulk: not allowed where a node goes to eve",
         ),
+        ({"links": {"sg": {"rate_mbit": 0}}}, "bulk: not allowed where a link has no rate"),
         ({"bulk": {"tcp_s": 0, "udp_s": 1}}, "bulk.tcp_s: .*greater than or equal to 1"),
     ],
 )

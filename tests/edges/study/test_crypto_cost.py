@@ -84,20 +84,16 @@ def all_rows(**of_sg: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_cost_is_the_first_quartile_and_a_nodes_is_beside_a_plain_packets():
+def test_a_cost_is_the_first_quartile_and_two_sizes_tell_packets_from_bytes():
     values = values_of(all_rows())
-    (node,) = [
-        v
-        for v in values
-        if (v["path"], v["algorithm"], v["host"], v["payload_bytes"])
-        == ("via_gateway", ALGORITHMS[0], "mn2", FULL)
-    ]
-    assert (node["samples"], node["cost_us"], node["beside_plain_us"]) == (3 * ENOUGH, 35.0, 15.0)
-    assert node["gigabyte_s"] == pytest.approx(15e-6 * 1e9 / FULL)
-    of_sg = [v for v in values if v["host"] == "sg"]
-    assert {v["beside_plain_us"] for v in of_sg} == {None}
-    small = {v["work"]: v["gigabyte_s"] for v in of_sg if v["payload_bytes"] == SMALL}
-    assert small == pytest.approx({OPEN: 15e3 / SMALL, SEAL: 25e3 / SMALL})
+    (sealing,) = [v for v in values if (v["algorithm"], v["work"], v["host"])
+                  == (ALGORITHMS[0], SEAL, "sg")]  # fmt: skip
+    assert (sealing["small_us"], sealing["full_us"]) == (25.0, 35.0)
+    assert (sealing["full_p75_us"], sealing["full_samples"]) == (125.0, 3 * ENOUGH)
+    assert sealing["gigabyte_s"] == pytest.approx(10e-6 * 1e9 / (FULL - SMALL))
+    assert sealing["packet_us"] == pytest.approx(25 - 10 * SMALL / (FULL - SMALL))
+    (plain, _) = [v for v in values if v["algorithm"] == PLAIN]
+    assert (plain["small_us"], plain["gigabyte_s"]) == (20.0, 0.0)
 
 
 def test_costs_as_they_are_pass():
@@ -110,10 +106,9 @@ def test_costs_as_they_are_pass():
         ([], "points with fewer than"),
         (all_rows(count=1), "points with fewer than"),
         (all_rows(path="direct"), "should pass them by"),
-        ([r | {"cost_us": 1.0} for r in all_rows() if r["algorithm"] != PLAIN]
-         + [r for r in all_rows() if r["algorithm"] == PLAIN], "beside a plain packet"),
         ([r | {"cost_us": 99.0 - r["payload_bytes"] / FULL} for r in all_rows()],
-         "beside a small one"),
+         "what a gigabyte costs sg"),
+        (all_rows(payload_bytes=FULL), "points with fewer than"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_fails(rows: list[dict[str, Any]], told: str):
@@ -121,15 +116,17 @@ def test_what_cannot_be_fails(rows: list[dict[str, Any]], told: str):
     assert any(told in name for name in failed)
 
 
-def test_the_figure_is_drawn_and_says_why_where_there_is_nothing():
+def test_figures_are_drawn_and_say_why_where_there_is_nothing():
     with style():
-        (nothing,) = pictures([], [])
+        for rows in ([], all_rows(payload_bytes=FULL)):
+            pictures(values_of(rows), rows)
+        assert {picture.figure for picture in pictures([], [])} == {None}
         rows = all_rows()
-        (drawn,) = pictures(values_of(rows), rows)
-    assert nothing.figure is None
-    assert drawn.figure is not None
-    assert "a CPU" in drawn.caption
-    assert "no AES instructions" in drawn.caption
+        drawn = pictures(values_of(rows), rows)
+    for picture in drawn:
+        assert picture.figure is not None
+        assert "a CPU" in picture.caption
+        assert "no AES instructions" in picture.caption
 
 
 def test_runs_are_every_path_with_every_algorithm_and_plain_mobile_ipv6():
