@@ -36,7 +36,7 @@ def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
     Nodes that move in the same instant are unplugged one right after the other: each kind of step
     is done for all of them before the next.
     """
-    at: dict[str, str] = testbed.scenario.start.model_dump()
+    at = dict(testbed.scenario.place_at_start)
     attachment = testbed.attachment
     steps: list[tuple[float, int, Callable[[], None]]] = []
     for number, move in enumerate(testbed.scenario.move, 1):
