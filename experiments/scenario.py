@@ -190,11 +190,11 @@ class Scenario(_Model):
     others are inside. `algorithm` is the only one that nodes offer for their direct pairs; `offers`
     says it for single nodes. `binding_auth` says what authorises the bindings between the nodes:
     return routability, or keys that come with each pair (RFC 4449). `handover` says how nodes find
-    their next place: the old link goes first, and they ask for routers and use their care-of address at once (hard);
-    from one access network to another, the new link comes first (soft); or, hard, they wait until a
-    router advertises itself and until nobody has objected to the address (classic). A walk lasts
-    for `duration_s` and has its moves written down; the experiment `handover` draws them and
-    ends after the last.
+    their next place: the old link goes first, and they ask for routers and use their care-of
+    address at once (hard); from one access network to another, the new link comes first (soft); or,
+    hard, they wait until a router advertises itself and until nobody has objected to the address
+    (classic). A walk lasts for `duration_s` and has its moves written down; the experiment
+    `handover` draws them and ends after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

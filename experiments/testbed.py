@@ -456,9 +456,18 @@ class Testbed:
                 )
             )
 
-    def dump_databases(self, moment: str) -> None:
-        """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys."""
-        nodes = dict.fromkeys(node for pair in self.scenario.traffic.pairs for node in pair)
+    @property
+    def pid_by_program(self) -> dict[str, int]:
+        """The processes of controller and agents, by the names of their hosts."""
+        return {name: program.pid for name, program in self._programs.items()}
+
+    def dump_databases(self, moment: str, mover: str | None = None) -> None:
+        """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys.
+
+        Of a `mover`, only its own and those of the nodes that it talks to.
+        """
+        pairs = [pair for pair in self.scenario.traffic.pairs if mover is None or mover in pair]
+        nodes = dict.fromkeys(node for pair in pairs for node in pair)
         for name in (*nodes, "sg", "ha"):
             texts = []
             for arguments in (("state", "list", "nokeys"), ("policy", "list")):
