@@ -3,7 +3,8 @@
     python -m experiments.analyse results/2026-11-23-120000-walk
 
 Reads run.json, events.jsonl, probes/, transfers/, captures/ and keys/; writes summary.json,
-probes.csv, moves.csv, handovers.csv, phases.csv, messages.csv and clear_text.csv (docs/schema.md).
+probes.csv, moves.csv, handovers.csv, phases.csv, pairs.csv, messages.csv and clear_text.csv
+(docs/schema.md).
 """
 
 import argparse
@@ -23,6 +24,7 @@ from experiments.measure.handovers import Handover
 from experiments.measure.messages import named
 from experiments.measure.moves import Window
 from experiments.measure.probes import Leg, Phase
+from experiments.measure.setup import both_known_ns
 from experiments.measure.walk import MoveResult, Walk, measure
 from experiments.network_plan import INSIDE
 from experiments.paths import OF_PAIRS, PacketPath
@@ -95,6 +97,18 @@ HANDOVER_COLUMNS = (
     "inbound_gap_ms",
     "inbound_lower_bound_ms",
     "lost",
+)
+PAIR_COLUMNS = (
+    "first",
+    "second",
+    "both_outside_s",
+    "setup_begin_s",
+    "setup_end_s",
+    "setup_lower_bound_ms",
+    "best_path_s",
+    "sent",
+    "lost",
+    "lost_by_switch",
 )
 MESSAGE_COLUMNS = (
     "sent_s",
@@ -438,6 +452,9 @@ def write_tables(results: ResultSet, walk: Walk) -> None:
         ("begin_s", "phase"),
         [(seconds(interval.begin_ns), interval.phase.value) for interval in walk.intervals],
     )
+    results.save_table(
+        "pairs", PAIR_COLUMNS, (_pair_row(of_pair) for of_pair in (walk, *walk.others))
+    )
     results.save_table("messages", MESSAGE_COLUMNS, _message_rows(walk))
     results.save_table(
         "clear_text",
@@ -539,6 +556,23 @@ def _handover_rows(walk: Walk) -> list[tuple[object, ...]]:
                 )
             )
     return rows
+
+
+def _pair_row(walk: Walk) -> tuple[object, ...]:
+    """Return how a pair came to its first best path outside, and what it lost in all."""
+    setup, settled, forward = walk.setup, walk.first_best_interval(), _forward(walk)
+    known_ns = both_known_ns(walk.messages, walk.pair, walk.plan)
+    return (
+        *walk.pair,
+        seconds(known_ns),
+        seconds(setup.begin_ns) if setup else None,
+        seconds(setup.end_ns) if setup else None,
+        _text_ms(walk.setup_bound_ms()),
+        seconds(settled[0]) if settled else None,
+        len(forward),
+        sum(leg.lost for leg in forward),
+        _lost_between_moves(forward),
+    )
 
 
 def _message_rows(walk: Walk) -> list[tuple[object, ...]]:

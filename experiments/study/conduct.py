@@ -17,6 +17,7 @@ from experiments.sweep.plan import Wanted, nested
 from experiments.sweep.runs import results_of
 from experiments.sweep.store import Store
 from vm import kernel
+from vm.capacity import vms_that_fit
 
 STORE = Path("studies", "runs")
 OPTION_NAMES = {
@@ -28,7 +29,10 @@ OPTION_NAMES = {
 
 
 def wanted(name: str, options: runner.Options) -> list[Wanted]:
-    """Return a study's runs, all of them changed by the options. Raises ScenarioError."""
+    """Return a study's runs, all of them changed by the options, if there is memory for each.
+
+    Raises ScenarioError.
+    """
     study, given = studies.load(name), runner.overrides(options)
     for key in given:
         if key not in study.takes:
@@ -38,9 +42,18 @@ def wanted(name: str, options: runner.Options) -> list[Wanted]:
                 f"options it takes {names}"
             )
     path, data = STUDIES / f"{study.name}.toml", studies.base_of(study.name)
-    return [
+    runs = [
         Wanted(run, scenarios.checked(path, data, {**nested(run), **given})) for run in study.runs
     ]
+    for one in runs:
+        runner.memory_of(one.scenario, options)
+    return runs
+
+
+def here(name: str, options: runner.Options) -> Cluster:
+    """Return a cluster of this machine's own that has memory for any run of a study."""
+    most_mib = max(runner.memory_of(one.scenario, options) for one in wanted(name, options))
+    return Cluster(vms_that_fit(most_mib))
 
 
 def option_name(key: str) -> str:
@@ -86,7 +99,7 @@ def carry_out(
         "versions": summaries[0]["versions"] if summaries else {},
         "runs": [
             {
-                **{key: value for key, value in one.parameters.items() if key != "move"},
+                **{k: value for k, value in one.parameters.items() if not isinstance(value, list)},
                 "verdict": record["summary"]["verdict"],
                 "failed_checks": [
                     c["name"] for c in record["summary"]["checks"] if not c["passed"]

@@ -7,7 +7,7 @@ from typing import Any
 from experiments.scenario import STUDIES
 from experiments.study.study import Study
 
-NAMES = ("latency", "throughput", "compare")
+NAMES = ("latency", "throughput", "compare", "scale")
 
 
 def load(name: str) -> Study:
