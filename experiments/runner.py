@@ -37,9 +37,9 @@ from vm.machine import Machine
 SPEC_SCHEMA = 1
 RESULTS = places.CHECKOUT / "results"
 CONSOLE_LOG = "console.log"
-BASE_MIB, MIB_BY_NODE = 256, 24
-"""What a lab has in use, as the study `scale` measures it, and some more: with no mobile node, and
-for each (agent, probes, capture)."""
+BASE_MIB, MIB_BY_NODE, MIB_BY_TWO_NODES = 256, 22, 0.05
+"""What a lab has in use, as the study `scale` measures it, and some more: with no mobile node, for
+each (agent, probes, capture), and for what each knows of each."""
 _COMPLETE = "summary.json"
 PACKAGES = ("agents", "controllers", "experiments", "src", "topologies", "vm")
 """All folders of the checkout that have code in them, tests apart."""
@@ -170,9 +170,10 @@ def memory_of(scenario: Scenario, options: Options) -> int:
 
     A VM takes no more of its memory than it comes to need: only that has to be there.
     """
-    needed = BASE_MIB + MIB_BY_NODE * scenario.mobile_nodes
+    nodes = scenario.mobile_nodes
+    needed = round(BASE_MIB + MIB_BY_NODE * nodes + MIB_BY_TWO_NODES * nodes**2)
     given = options.memory_mib or max(USUAL_LAB_MIB, needed)
-    with_nodes = f"a lab with {scenario.mobile_nodes} mobile nodes needs {needed} MiB of memory"
+    with_nodes = f"a lab with {nodes} mobile nodes needs {needed} MiB of memory"
     if given < needed:
         raise ScenarioError(
             f"--memory {given}: {with_nodes}; give it that, leave the option out, or set fewer "

@@ -24,7 +24,7 @@ from experiments.resultset import ResultSet, load_object
 from experiments.study.study import Check, Row, Study
 from topologies.addresses import node_name
 
-PAIRS = (1, 2, 4, 8, 16, 32)
+PAIRS = (1, 2, 4, 8, 16, 32, 64)
 LEAVE_AT_S = 0.5
 GAP_MS = 1000.0
 """All are unplugged, then plugged in one by one, 6 ms each; then all get their links, one right
