@@ -15,7 +15,6 @@ from experiments.pcapng import read_frames
 from experiments.report.drawing import (
     INK,
     LOOKS,
-    MUTED,
     WIDTH_IN,
     Picture,
     blank,
@@ -37,8 +36,8 @@ HOSTS = ("vcm", "sg")
 PROGRAMS = ("vcm", "sg", "controller", "mn1")
 """Those whose memory is told; of the nodes' agents, one."""
 BIN_S, TENTH_S = 0.01, 0.1
-SHOWN_S = (-0.1, 0.6)
-"""What is shown of a run, from when all are outside on."""
+SHOWN_S = (0.95, 1.5)
+"""What is shown of a run, from when the first is unplugged on."""
 
 COLUMNS = ("pairs", "what", "of", "at_s", "value")
 """A row: with so many pairs, `what` is `value`; `of` is the pair, link, host or program.
@@ -265,34 +264,30 @@ def setup_times(values: Sequence[Row]) -> Picture:
     name, title = "setup", "How long it takes a pair to become direct, over the number of pairs"
     if not values:
         return _not_drawn(name, title)
-    figure = blank(WIDTH_IN, 4.0, layout="constrained")
-    axes = figure.subplots()
+    figure = blank(WIDTH_IN, 3.4, layout="constrained")
     at = [value["pairs"] for value in values]
-    lines = (
-        ("setup", "both acknowledged", LOOKS[0]),
-        ("to_direct", "both directions on the direct path", LOOKS[1]),
-    )
-    for what, label, look in lines:
+    panels = (("setup", "until both are acknowledged"), ("to_direct", "until both go directly"))
+    for axes, (what, label), look in zip(figure.subplots(1, 2), panels, LOOKS, strict=False):
         middle, high, worst = (
-            [value[f"{what}_{key}_ms"] for value in values] for key in ("median", "p95", "worst")
+            _gaps_as_nan([value[f"{what}_{key}_ms"] for value in values])
+            for key in ("median", "p95", "worst")
         )
-        axes.plot(at, _gaps_as_nan(middle), label=f"{label}: median", **look)
-        axes.fill_between(
-            at, _gaps_as_nan(middle), _gaps_as_nan(high), color=look["color"], alpha=0.25,
-            linewidth=0, label="… to the 95th percentile",
-        )  # fmt: skip
-        axes.plot(at, _gaps_as_nan(worst), color=look["color"], marker="_", markersize=11,
-                  linestyle="none", label="… the worst")  # fmt: skip
-    bounds = [value["setup_lower_bound_ms"] for value in values]
-    if any(bounds):
-        axes.plot(at, _gaps_as_nan(bounds), color=INK, linewidth=0.9, linestyle=(0, (2, 2)),
-                  label="the links' delays alone, acknowledged")  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(at, [str(number) for number in at])
-    axes.set_xlabel("pairs")
-    axes.set_ylabel("set-up (ms)")
-    axes.set_ylim(bottom=0)
-    figure.legend(loc="outside upper left", ncols=3)
+        axes.plot(at, middle, label="median", **look)
+        axes.fill_between(at, middle, high, color=look["color"], alpha=0.25, linewidth=0,
+                          label="to the 95th percentile")  # fmt: skip
+        axes.plot(at, worst, color=look["color"], marker="_", markersize=11, linestyle="none",
+                  label="the worst pair")  # fmt: skip
+        if what == "setup" and values[0]["setup_lower_bound_ms"]:
+            bounds = _gaps_as_nan([value["setup_lower_bound_ms"] for value in values])
+            axes.plot(at, bounds, color=INK, linewidth=0.9, linestyle=(0, (2, 2)),
+                      label="the links' delays alone")  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(at, [str(number) for number in at])
+        axes.set_xlabel("pairs")
+        axes.set_ylabel("after sg knows both outside (ms)")
+        axes.set_title(label)
+        axes.legend(loc="upper left")
+        axes.margins(y=0.45)
     caption = (
         "All pairs leave at the same moment. From when sg knows both nodes of a pair to be outside "
         "until the later of them has its peer's acknowledgement (208, 212), and until packets of "
@@ -326,24 +321,22 @@ def load_over_time(rows: Sequence[Row]) -> Picture:
     own = [row for row in rows if row["pairs"] == most]
     figure = blank(WIDTH_IN, 4.6, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    outside_s = LEAVE_AT_S + GAP_MS / 1000
     times_s = np.arange(round(SHOWN_S[0] / BIN_S), round(SHOWN_S[1] / BIN_S)) * BIN_S
     peaks = []
     for axes, what, names in ((upper, PACKETS, LINKS), (lower, MESSAGES, HOSTS)):
         for one, look in zip(names, LOOKS, strict=False):
             value_by_bin = {row["at_s"]: row["value"] for row in _about(own, what, one)}
-            counts = [value_by_bin.get(round(outside_s + at, 3), 0) for at in times_s]
+            counts = [value_by_bin.get(round(LEAVE_AT_S + at, 3), 0) for at in times_s]
             axes.step(times_s, counts, where="post", color=look["color"],
                       linestyle=look["linestyle"], label=one)  # fmt: skip
             peaks.append(f"{one} {max(counts):g}")
-        axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper right", ncols=2)
     upper.set_ylabel("frames in 10 ms")
     upper.set_title("on sg's links")
     lower.set_ylabel("messages in 10 ms")
     lower.set_title("to and from VCM and sg")
-    lower.set_xlabel("after the first node has its link outside (s)")
+    lower.set_xlabel("after the first was unplugged (s)")
     caption = (
         f"{most} pairs, which leave at the same moment. Frames on sg's outer (sg-ext) and inner "
         "(sg-lan) link, both directions, and messages that VCM and sg send and get: binding "
@@ -363,13 +356,19 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
     timed = any(value["vcm_cpu_s"] is not None for value in values)
     panels: list[tuple[str, Sequence[tuple[str, str]]]] = [
         ("messages in all", [(f"{host}_messages", host) for host in HOSTS]),
-        ("sg's kernel, entries", [(ASSOCIATIONS, "SAD"), (POLICIES, "SPD")]),
-        ("memory (MiB)", [(MEMORY, "the lab"), *((f"{p}_rss_mib", p) for p in PROGRAMS)]),
+        (
+            "frames in the busiest 0.1 s",
+            [(f"{link}_{PACKETS}_in_busiest_tenth", link) for link in LINKS],
+        ),
+        ("entries of sg's kernel", [(ASSOCIATIONS, "SAD"), (POLICIES, "SPD")]),
+        ("memory of the lab (MiB)", [(MEMORY, "in use")]),
+        ("memory of a program (MiB)", [(f"{p}_rss_mib", p) for p in PROGRAMS]),
     ]
     if timed:
         panels.append(("processor time (s)", [(f"{p}_cpu_s", p) for p in PROGRAMS]))
-    figure = blank(WIDTH_IN, 3.4, layout="constrained")
-    for axes, (label, lines) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+    figure = blank(WIDTH_IN, 5.4, layout="constrained")
+    places = figure.subplots(2, 3).flat
+    for (label, lines), axes in zip(panels, places, strict=False):
         for (key, told), look in zip(lines, LOOKS, strict=False):
             axes.plot(at, _gaps_as_nan([value[key] for value in values]), label=told,
                       markersize=4, **look)  # fmt: skip
@@ -379,9 +378,11 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
         axes.set_xlabel("pairs")
         axes.set_title(label)
         axes.legend()
+    for axes in places:
+        axes.remove()
     caption = (
-        "Messages that VCM "
-        "and sg send and get from time zero on; entries of sg's databases, and memory, at the end "
+        "Messages that VCM and sg send and get from time zero on; frames on sg's links, both "
+        "directions; entries of sg's databases, and memory, at the end "
         "of the run; of a program all that is resident, shared pages with it; of the lab, what is "
         "not available. "
     )
