@@ -158,12 +158,8 @@ def _of_databases(results: ResultSet) -> Found:
 
 def values_of(rows: Sequence[Row]) -> list[Row]:
     """Return one value for each number of pairs."""
-    values = []
-    for pairs, group in groupby(sorted(rows, key=_pairs), key=_pairs):
-        own = list(group)
-
-        values.append(_value(pairs, own))
-    return values
+    by_pairs = groupby(sorted(rows, key=_pairs), key=_pairs)
+    return [_value(pairs, list(own)) for pairs, own in by_pairs]
 
 
 def _pairs(row: Row) -> int:
