@@ -386,8 +386,8 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
         "Processor time from time zero to the end, in hundredths of a second, on the machine that "
         "ran it."
         if timed
-        else "Processor time is not there: with the virtual clock computing takes none. "
-        "`--clock cpu` measures it."
+        else "Processor time is not there: with the virtual clock computing takes none "
+        "(--clock cpu measures it)."
     )
     last = values[-1]
     told = (
