@@ -42,7 +42,7 @@ READY_S = 0.5
 
 def way_of(scenario: Scenario) -> Way:
     """Return the way between the nodes under test when the walk is over."""
-    at: dict[str, str] = scenario.start.model_dump() | {m.node: m.to for m in scenario.move}
+    at = scenario.place_at_start | {m.node: m.to for m in scenario.move}
     one, other = scenario.traffic.between
     places = at[one], at[other]
     offered = scenario.algorithms_of(other)

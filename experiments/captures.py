@@ -7,7 +7,7 @@ the wire. A mobile node's link is captured at its far end; its pieces become one
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,15 @@ INTERFACE_BY_LINK: Mapping[str, tuple[str, str]] = {
     "uplink-wifi2": ("wifi2", "wifi2-up"),
     "uplink-cell": ("cell", "cell-up"),
     FAKE_LINK: (EVE, FAKE_LINK),
-    **{node: (ROOT, far_end(node)) for node in ("mn1", "mn2", "mn3")},
 }
-"""(host, interface) by link; those of the VCM are in `interfaces_by_link`."""
+"""(host, interface) by link; those of VCM and mobile nodes are in `interfaces_by_link`."""
 
 
-def interfaces_by_link(vcm_host: str) -> Mapping[str, tuple[str, str]]:
-    """Return (host, interface) by link, for the host that the VCM is on."""
-    own = {"vcm": ("vcm", "vcm-eth0")} if vcm_host == "vcm" else {}
+def interfaces_by_link(vcm_host: str, nodes: Iterable[str]) -> Mapping[str, tuple[str, str]]:
+    """Return (host, interface) by link, for the host that the VCM is on, and mobile nodes."""
+    own = {node: (ROOT, far_end(node)) for node in nodes}
+    if vcm_host == "vcm":
+        own["vcm"] = ("vcm", "vcm-eth0")
     return {**INTERFACE_BY_LINK, **own, "monitor": (vcm_host, MONITOR)}
 
 

@@ -25,7 +25,7 @@ from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.variants import Variants
 from vm import doctor as examination
 from vm import lease, packages, places, signals
-from vm.capacity import vms_that_fit
+from vm.capacity import USUAL_LAB_MIB, vms_that_fit
 from vm.clock import Clock
 from vm.errors import LabCrashed, LabError
 from vm.machine import Machine
@@ -69,10 +69,9 @@ def _lab_options(command: Any) -> Any:
             "--memory",
             "memory_mib",
             type=click.IntRange(512, 65536),
-            default=1536,
-            show_default=True,
             metavar="MIB",
-            help="Memory of the lab VM.",
+            help=f"Memory of the lab VM.  [default: {USUAL_LAB_MIB}, more where many mobile nodes "
+            "need it]",
         ),
         click.option(
             "--agent-delay",
@@ -225,12 +224,11 @@ def _run_study(name: str, given: Any, progress: Progress) -> None:
     from experiments import screen
     from experiments.study import conduct
     from experiments.study import folder as folders
-    from experiments.sweep.cluster import Cluster
 
     conduct.wanted(name, given)
     _need_packages(given.machine, progress)
     with _shown(progress):
-        folder = conduct.carry_out(name, given, Cluster(vms_that_fit()), progress)
+        folder = conduct.carry_out(name, given, conduct.here(name, given), progress)
     results = folders.load(folder)
     screen.show_study(results, Console(stderr=True))
     click.echo(folder)

@@ -13,7 +13,6 @@ from pathlib import Path
 from experiments.programs import sleep_until
 from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
-from mobivpn.variants import Variants
 from topologies.addresses import PLAN, plan_of
 
 ACCESS_NETWORKS = tuple(network.name for network in PLAN.access)
@@ -96,7 +95,7 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
         sleep_until(begin)
         testbed.record("walk_begin")
         registrations = {
-            node: Registrations(testbed.event_log(node), who_must_know(peer, scenario.variants))
+            node: Registrations(testbed.event_log(node), who_must_know(peer, scenario))
             for node, peer in permutations(scenario.traffic.between)
         }
         next_at = begin
@@ -116,12 +115,13 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     return begin
 
 
-def who_must_know(peer: str, variants: Variants) -> tuple[str, ...]:
+def who_must_know(peer: str, scenario: Scenario) -> tuple[str, ...]:
     """Return home agent, gateway and the node's peer, as event logs name them.
 
     Gateway and peer only where a node outside tells them where it is.
     """
-    company = plan_of(variants).company
+    variants = scenario.variants
+    company = plan_of(variants, scenario.mobile_nodes).company
     known = [company.home_agent]
     if company.binds_at_gateway:
         known.append(company.security_gateway)

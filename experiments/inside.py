@@ -28,7 +28,7 @@ PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
 
 def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Return run.json: all that a reader of the results must know (docs/schema.md)."""
-    plan = plan_of(scenario.variants)
+    plan = plan_of(scenario.variants, scenario.mobile_nodes)
     company = plan.company
     pairs = scenario.traffic.pairs
     ends = {node for pair in pairs for node in pair}
@@ -80,7 +80,7 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         },
         "pair": list(pairs[0]),
         "other_pairs": [list(pair) for pair in pairs[1:]],
-        "start": scenario.start.model_dump(),
+        "start": scenario.place_at_start,
         **({} if other is None else {"tunnel_ports": sorted(other.udp_ports)}),
         "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in ends],
     }

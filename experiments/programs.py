@@ -85,6 +85,12 @@ class Program:
         )
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """The process, which has no program of its own below it."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def check(self) -> None:
         """Raise TestbedError with the program's last words if it has ended."""
         code = self._process.exitcode

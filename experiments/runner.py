@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments import scenario as scenarios
-from experiments.scenario import Scenario
+from experiments.scenario import Scenario, ScenarioError
 from mobivpn.ipsec.sa import EspAlgorithm
 from vm import environment, kernel, machine, places
+from vm.capacity import BESIDE_LAB_MIB, USUAL_LAB_MIB, available_memory_mib
 from vm.clock import Clock
 from vm.errors import LabCrashed, LabError
 from vm.job import Job
@@ -36,6 +37,9 @@ from vm.machine import Machine
 SPEC_SCHEMA = 1
 RESULTS = places.CHECKOUT / "results"
 CONSOLE_LOG = "console.log"
+BASE_MIB, MIB_BY_NODE, MIB_BY_TWO_NODES = 256, 22, 0.05
+"""What a lab has in use, as the study `scale` measures it, and some more: with no mobile node, for
+each (agent, probes, capture), and for what each knows of each."""
 _COMPLETE = "summary.json"
 PACKAGES = ("agents", "controllers", "experiments", "src", "topologies", "vm")
 """All folders of the checkout that have code in them, tests apart."""
@@ -57,7 +61,8 @@ class Options:
     variants: Mapping[str, Enum] = field(default_factory=dict[str, Enum])
     results: Path = RESULTS
     limit_s: float | None = None
-    memory_mib: int = 1536
+    memory_mib: int | None = None
+    """Of the lab VM; None: what its scenario needs, and at least the usual."""
     page: bool = True
     """Whether to draw plots and page."""
 
@@ -151,8 +156,36 @@ def shell(name_or_path: str, options: Options, watch: Watch | None = None) -> in
 
 
 def load(name_or_path: str, options: Options) -> Scenario:
-    """Return the scenario with what the options change of it."""
-    return scenarios.load(name_or_path, overrides(options))
+    """Return the scenario with what the options change of it, for which there is memory.
+
+    Raises ScenarioError.
+    """
+    scenario = scenarios.load(name_or_path, overrides(options))
+    memory_of(scenario, options)
+    return scenario
+
+
+def memory_of(scenario: Scenario, options: Options) -> int:
+    """Return the memory of a scenario's lab VM (MiB). Raises ScenarioError where it is too little.
+
+    A VM takes no more of its memory than it comes to need: only that has to be there.
+    """
+    nodes = scenario.mobile_nodes
+    needed = round(BASE_MIB + MIB_BY_NODE * nodes + MIB_BY_TWO_NODES * nodes**2)
+    given = options.memory_mib or max(USUAL_LAB_MIB, needed)
+    with_nodes = f"a lab with {nodes} mobile nodes needs {needed} MiB of memory"
+    if given < needed:
+        raise ScenarioError(
+            f"--memory {given}: {with_nodes}; give it that, leave the option out, or set fewer "
+            "mobile_nodes"
+        )
+    available = available_memory_mib()
+    if options.machine is not Machine.NATIVE and needed + BESIDE_LAB_MIB > available:
+        raise ScenarioError(
+            f"mobile_nodes: {with_nodes}, {BESIDE_LAB_MIB} more beside it, and this machine has "
+            f"{available} available; set fewer, or free some"
+        )
+    return given
 
 
 def overrides(options: Options) -> dict[str, Any]:
@@ -241,7 +274,7 @@ def _job(
         environment=environment.variables() | terminal,
         writable=(folder,),
         clock=clock,
-        memory_mib=options.memory_mib,
+        memory_mib=memory_of(scenario, options),
         limit_s=None if interactive else scenario.limit_s,
         interactive=interactive,
         terminal_size=size if interactive else None,

@@ -1,5 +1,6 @@
 """Scenarios: what happens in a run, written as TOML and checked before anything boots."""
 
+import re
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from mobivpn.variants import (
     VcmAssociation,
     VcmPlace,
 )
+from topologies.addresses import MOST_NODES, USUAL_NODES, node_name
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 STUDIES = Path(__file__).parent / "study"
@@ -49,7 +51,15 @@ OF_MOBIVPN = (
 )
 """Keys of a scenario, beside the variants, that are for the seed's own system alone."""
 
-Node = Literal["mn1", "mn2", "mn3"]
+
+def _is_a_node(name: str) -> str:
+    if not _NODE.fullmatch(name):
+        raise ValueError(f"'{name}' is no mobile node; they are called mn1, mn2, and so on")
+    return name
+
+
+_NODE = re.compile(r"mn[1-9][0-9]{0,2}")
+Node = Annotated[str, AfterValidator(_is_a_node)]
 Network = Literal["lan", "wifi1", "wifi2", "cell", "eve"]
 Attach = Literal["replug", "new"]
 PayloadBytes = Annotated[int, Field(ge=SMALLEST_BYTES, le=udp_payload_bytes())]
@@ -82,14 +92,6 @@ class Links(_Model):
     wifi1: Link = Link()
     wifi2: Link = Link()
     cell: Link = Link()
-
-
-class Start(_Model):
-    """Where each node is at the beginning."""
-
-    mn1: Network = "lan"
-    mn2: Network = "lan"
-    mn3: Network = "lan"
 
 
 class Traffic(_Model):
@@ -187,26 +189,19 @@ def _each_once(algorithms: tuple[EspAlgorithm, ...]) -> tuple[EspAlgorithm, ...]
 Algorithms = Annotated[tuple[EspAlgorithm, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
-class Offers(_Model):
-    """Which algorithms single nodes offer for their direct pairs; all, where nothing is said."""
-
-    mn1: Algorithms | None = None
-    mn2: Algorithms | None = None
-    mn3: Algorithms | None = None
-
-
 class Scenario(_Model):
     """One run.
 
-    `algorithm` is the only one that nodes offer for their direct pairs; `offers` says it for single
-    nodes; `given_algorithm` is that of the associations that are there beforehand, such as MN-SG.
-    `binding_auth` says what authorises the bindings between the nodes: return routability, or keys
-    that come with each pair (RFC 4449). `handover` says how nodes find their next place: the old
-    link goes first, and they ask for routers and use their care-of address at once (hard); from one
-    access network to another, the new link comes first (soft); or, hard, they wait until a router
-    advertises itself and until nobody has objected to the address (classic). A walk lasts for
-    `duration_s` and has its moves written down; the experiment `handover` draws them and ends after
-    the last.
+    There are `mobile_nodes`, mn1 to mnN; `start` says where some of them are at the beginning, the
+    others are inside. `algorithm` is the only one that nodes offer for their direct pairs; `offers`
+    says it for single nodes; `given_algorithm` is that of the associations that are there
+    beforehand, such as MN-SG. `binding_auth` says what authorises the bindings between the nodes:
+    return routability, or keys that come with each pair (RFC 4449). `handover` says how nodes find
+    their next place: the old link goes first, and they ask for routers and use their care-of
+    address at once (hard); from one access network to another, the new link comes first (soft); or,
+    hard, they wait until a router advertises itself and until nobody has objected to the address
+    (classic). A walk lasts for `duration_s` and has its moves written down; the experiment
+    `handover` draws them and ends after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -224,7 +219,7 @@ class Scenario(_Model):
     best_path: BestPath = BestPath.DIRECT
     algorithm: EspAlgorithm | None = None
     given_algorithm: EspAlgorithm = EspAlgorithm.AES256GCM16
-    offers: Offers = Offers()
+    offers: dict[Node, Algorithms] = {}
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     binding_auth: Literal["rr", "static"] = "rr"
     handover: Literal["hard", "soft", "classic"] = "hard"
@@ -233,11 +228,30 @@ class Scenario(_Model):
     duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     limit_s: Annotated[float, Field(gt=0)] = 900.0
     links: Links = Links()
-    start: Start = Start()
+    mobile_nodes: Annotated[int, Field(ge=2, le=MOST_NODES)] = USUAL_NODES
+    start: dict[Node, Network] = {}
     traffic: Traffic = Traffic()
     move: tuple[Move, ...] = ()
     handovers: Handovers | None = None
     bulk: Bulk | None = None
+
+    @model_validator(mode="after")
+    def _names_nodes_that_there_are(self) -> "Scenario":
+        named = (
+            *(("start", name) for name in self.start),
+            *(("offers", name) for name in self.offers),
+            *(("traffic.between", name) for name in self.traffic.between),
+            *(("traffic.also_between", n) for pair in self.traffic.also_between for n in pair),
+            *((f"move {number}", move.node) for number, move in enumerate(self.move, 1)),
+        )
+        known = self.place_at_start
+        for key, name in named:
+            if name not in known:
+                raise ValueError(
+                    f"{key}: there is no {name}: mobile_nodes is {self.mobile_nodes}, "
+                    f"{node_name(1)} to {node_name(self.mobile_nodes)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _of_its_experiment(self) -> "Scenario":
@@ -248,7 +262,7 @@ class Scenario(_Model):
         if not walk:
             unused = (
                 ("move", self.move),
-                ("start", self.start != Start()),
+                ("start", any(network != "lan" for network in self.start.values())),
                 ("traffic.also_between", self.traffic.also_between),
                 ("traffic.stop_s", self.traffic.stop_s),
                 ("bulk", self.bulk),
@@ -348,17 +362,16 @@ class Scenario(_Model):
 
     @model_validator(mode="after")
     def _one_word_on_algorithms(self) -> "Scenario":
-        named = [name for name, algorithms in self.offers if algorithms is not None]
-        if self.algorithm is not None and named:
+        if self.algorithm is not None and self.offers:
             raise ValueError(
                 f"algorithm: {self.algorithm.value} for all nodes contradicts the table [offers], "
-                f"which speaks for {' and '.join(named)}; leave one of them out"
+                f"which speaks for {' and '.join(self.offers)}; leave one of them out"
             )
         return self
 
     @model_validator(mode="after")
     def _moves_make_sense(self) -> "Scenario":
-        at: dict[str, str] = self.start.model_dump()
+        at = self.place_at_start
         free_at: dict[str, float] = {}
         last = 0.0
         for number, move in enumerate(self.move, 1):
@@ -380,6 +393,12 @@ class Scenario(_Model):
         return self
 
     @property
+    def place_at_start(self) -> dict[str, str]:
+        """Where each mobile node is at the beginning."""
+        names = map(node_name, range(1, self.mobile_nodes + 1))
+        return {name: self.start.get(name, "lan") for name in names}
+
+    @property
     def variants(self) -> Variants:
         """Which of the seed's systems this is; a hub with spokes has no better path."""
         own = Variants(**{field.name: getattr(self, field.name) for field in fields(Variants)})
@@ -389,7 +408,7 @@ class Scenario(_Model):
         """Return what a node offers for its direct pairs."""
         if self.algorithm is not None:
             return (self.algorithm,)
-        return getattr(self.offers, node) or tuple(EspAlgorithm)
+        return self.offers.get(node, tuple(EspAlgorithm))
 
     def is_soft(self, origin: str, target: str) -> bool:
         """Tell whether a move overlaps: one to or from the LAN, where all is in clear, never.
@@ -457,12 +476,18 @@ def _overridden(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, An
     return merged
 
 
+OF_A_TABLE = "[key]"
+"""What pydantic adds to the place of a key of a table whose keys are a user's."""
+
+
 def first_error(error: ValidationError, root: type[BaseModel] = Scenario) -> str:
     """Return the first thing that is wrong in a `root`: the key, what it was, what is allowed."""
     # An unknown key says more than the key that is missed because of it.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = ""
     for part in first["loc"]:
+        if part == OF_A_TABLE:
+            continue
         key += f" {part + 1}" if isinstance(part, int) else f"{'.' if key else ''}{part}"
     allowed = ""
     if first["type"] == "extra_forbidden":

@@ -5,7 +5,8 @@ from dataclasses import fields
 
 from experiments.measure.handovers import Handover
 from experiments.measure.moves import Window
-from experiments.measure.probes import Leg
+from experiments.measure.probes import Leg, lost_between_moves
+from experiments.measure.setup import both_known_ns
 from experiments.measure.walk import Walk
 from experiments.resultset import ResultSet, milliseconds, seconds
 
@@ -65,6 +66,18 @@ HANDOVER_COLUMNS = (
     "inbound_lower_bound_ms",
     "lost",
 )
+PAIR_COLUMNS = (
+    "first",
+    "second",
+    "both_outside_s",
+    "setup_begin_s",
+    "setup_end_s",
+    "setup_lower_bound_ms",
+    "best_path_s",
+    "sent",
+    "lost",
+    "lost_by_switch",
+)
 MESSAGE_COLUMNS = (
     "sent_s",
     "arrived_s",
@@ -87,6 +100,9 @@ def write_tables(results: ResultSet, walk: Walk) -> None:
         "phases",
         ("begin_s", "phase"),
         [(seconds(interval.begin_ns), interval.phase.value) for interval in walk.intervals],
+    )
+    results.save_table(
+        "pairs", PAIR_COLUMNS, (_pair_row(of_pair) for of_pair in (walk, *walk.others))
     )
     results.save_table("messages", MESSAGE_COLUMNS, _message_rows(walk))
     results.save_table(
@@ -188,6 +204,24 @@ def _handover_rows(walk: Walk) -> list[tuple[object, ...]]:
                 )
             )
     return rows
+
+
+def _pair_row(walk: Walk) -> tuple[object, ...]:
+    """Return how a pair came to its first best path outside, and what it lost in all."""
+    setup, settled = walk.setup, walk.first_best_interval()
+    forward = [probe.forward for probe in walk.traffic.probes()]
+    known_ns = both_known_ns(walk.messages, walk.pair, walk.plan)
+    return (
+        *walk.pair,
+        seconds(known_ns),
+        seconds(setup.begin_ns) if setup else None,
+        seconds(setup.end_ns) if setup else None,
+        _text_ms(walk.setup_bound_ms()),
+        seconds(settled[0]) if settled else None,
+        len(forward),
+        sum(leg.lost for leg in forward),
+        lost_between_moves(forward),
+    )
 
 
 def _message_rows(walk: Walk) -> list[tuple[object, ...]]:

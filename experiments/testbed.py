@@ -44,33 +44,12 @@ from topologies.fake_network import FAKE_LINK, imitate_inside
 from topologies.links import DEFAULT_LINKS, LAN, LinkProfile, longest_round_trip_ms
 from topologies.topo import build, configure
 
-ROLES = {
-    "r22": "internal_router",
-    "ha": "home_agent",
-    "sg": "security_gateway",
-    "vcm": "vcm",
-    "mn1": "mobile_node",
-    "mn2": "mobile_node",
-    "mn3": "mobile_node",
-}
 DEVICES = {
     "r22": {"lan": "r22-lan", "gateway": "r22-sg"},
     "ha": {"home": "ha-eth0"},
     "sg": {"inside": "sg-lan", "outside": "sg-ext"},
-    "mn1": {"links": "mn1-eth"},
-    "mn2": {"links": "mn2-eth"},
-    "mn3": {"links": "mn3-eth"},
 }
-ROLES_BESIDE_OTHERS = {
-    "r22": "learning_router",
-    "sg": "learning_router",
-    **{name: "spoke" for name, role in ROLES.items() if role == "mobile_node"},
-}
-"""The agents that run where the VPN is another system's."""
-ROLES_OF_PLAIN_MIP6 = {
-    "ha": "home_agent",
-    **{name: "plain_node" for name, role in ROLES.items() if role == "mobile_node"},
-}
+"""Those of the hosts that stay; a mobile node's are told by the beginning of their names."""
 AT_ADVERTISEMENTS = frozenset({"internal_router", "mobile_node"})
 """The roles at an end of the association for the inside's router advertisements."""
 READY_WITHIN_S = 60.0
@@ -114,9 +93,11 @@ class Testbed:
 
     def __init__(self, scenario: Scenario, results: Path, scratch: Path) -> None:
         self.scenario = scenario
-        self.plan = plan_of(scenario.variants)
+        self.plan = plan_of(scenario.variants, scenario.mobile_nodes)
         self._other = systems.load(scenario.system)
-        self._roles = _roles(scenario.system)
+        names = [node.name for node in self.plan.company.nodes]
+        self._roles = _roles(scenario.system, names)
+        self._devices = DEVICES | {name: {"links": f"{name}-eth"} for name in names}
         self.links = links_of(scenario)
         self._results = results
         self._scratch = scratch
@@ -176,7 +157,7 @@ class Testbed:
             on_new_link=captures.continue_on,
         )
         self._stack.callback(self.attachment.close)
-        for node, network in self.scenario.start:
+        for node, network in self.scenario.place_at_start.items():
             self.attachment.begin(node, network)
         self._start_radvd()
         self._start_agents()
@@ -260,7 +241,8 @@ class Testbed:
 
     def captured_links(self) -> dict[str, tuple[str, str]]:
         """Return (host, interface) of every link that this testbed captures, by its name."""
-        links = dict(interfaces_by_link(self.plan.company.vcm_at.value))
+        names = [node.name for node in self.plan.company.nodes]
+        links = dict(interfaces_by_link(self.plan.company.vcm_at.value, names))
         if not self.scenario.visits_eve:
             del links[FAKE_LINK]
         return links
@@ -270,7 +252,7 @@ class Testbed:
         return self.scenario.inside_auth is InsideAuthentication.AH
 
     def _start_agents(self) -> None:
-        # Once, before there are seven of them.
+        # Once, before there are many of them.
         for role in {*self._roles.values()}:
             import_module(f"agents.{role}")
         if self._other is not None:
@@ -304,7 +286,7 @@ class Testbed:
                 if role == "mobile_node"
                 else tuple(EspAlgorithm),
                 advertisements=advertisements if role in AT_ADVERTISEMENTS else None,
-                devices=DEVICES.get(name, {}),
+                devices=self._devices.get(name, {}),
                 outside_router=self.plan.gateway_router,
                 gateway_socket=str(self._scratch / "gateway.socket"),
                 database=str(self._scratch / "vcm.sqlite"),
@@ -334,7 +316,7 @@ class Testbed:
             self._start_agent(
                 name,
                 associations=(),
-                devices=beside.get(name, DEVICES[name]),
+                devices=beside.get(name, self._devices[name]),
                 outside_router=routers.get(name),
             )
         inside, outside = self._places_at_start()
@@ -344,13 +326,13 @@ class Testbed:
 
     def _start_plain(self) -> None:
         for name in self._roles:
-            self._start_agent(name, associations=(), devices=DEVICES[name])
+            self._start_agent(name, associations=(), devices=self._devices[name])
         self._wait_until_ready(())
-        self._wait_for(dict(self.scenario.start), "registrations", self._is_registered)
+        self._wait_for(self.scenario.place_at_start, "registrations", self._is_registered)
 
     def _places_at_start(self) -> tuple[list[str], list[str]]:
         """Return the nodes that begin inside, and those that do not."""
-        at = dict(self.scenario.start)
+        at = self.scenario.place_at_start
         return [n for n in at if at[n] == LAN], [n for n in at if at[n] != LAN]
 
     def _wait_until_ready(self, inside: Iterable[str]) -> None:
@@ -475,9 +457,18 @@ class Testbed:
                 )
             )
 
-    def dump_databases(self, moment: str) -> None:
-        """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys."""
-        nodes = dict.fromkeys(node for pair in self.scenario.traffic.pairs for node in pair)
+    @property
+    def pid_by_program(self) -> dict[str, int]:
+        """The processes of controller and agents, by the names of their hosts."""
+        return {name: program.pid for name, program in self._programs.items()}
+
+    def dump_databases(self, moment: str, mover: str | None = None) -> None:
+        """Keep the nodes' SAD and SPD as `ip xfrm` shows them, without keys.
+
+        Of a `mover`, only its own and those of the nodes that it talks to.
+        """
+        pairs = [pair for pair in self.scenario.traffic.pairs if mover is None or mover in pair]
+        nodes = dict.fromkeys(node for pair in pairs for node in pair)
         for name in (*nodes, "sg", "ha"):
             texts = []
             for arguments in (("state", "list", "nokeys"), ("policy", "list")):
@@ -513,11 +504,20 @@ class Testbed:
         path.write_text("".join(sorted(lines)))
 
 
-def _roles(system: System) -> dict[str, str]:
-    """Return the agents that a system has, by host."""
+def _roles(system: System, nodes: Iterable[str]) -> dict[str, str]:
+    """Return the agents that a system has, by host; beside another VPN, what runs beside it."""
     if system is System.MIP6:
-        return ROLES_OF_PLAIN_MIP6
-    return ROLES_BESIDE_OTHERS if system.is_hub else ROLES
+        return {"ha": "home_agent", **dict.fromkeys(nodes, "plain_node")}
+    if system.is_hub:
+        routers = {"r22": "learning_router", "sg": "learning_router"}
+        return {**routers, **dict.fromkeys(nodes, "spoke")}
+    return {
+        "r22": "internal_router",
+        "ha": "home_agent",
+        "sg": "security_gateway",
+        "vcm": "vcm",
+        **dict.fromkeys(nodes, "mobile_node"),
+    }
 
 
 class _Root:

@@ -11,7 +11,6 @@ from experiments.errors import ResultError
 from experiments.resultset import ResultSet, check_schema, load_object
 from experiments.study import studies
 from vm import kernel, lease, places
-from vm.capacity import vms_that_fit
 
 REFERENCE = places.CHECKOUT / "results" / "reference"
 
@@ -65,13 +64,12 @@ def run_again(name: str, options: runner.Options, progress: kernel.Progress) -> 
         return runner.run(name, options, runner.Watch(progress=progress))
     # Here, not above: Dask takes a second to import.
     from experiments.study import conduct
-    from experiments.sweep.cluster import Cluster
     from experiments.sweep.store import Store
 
     # Runs that are known from before prove nothing.
     with lease.hold() as held, tempfile.TemporaryDirectory(dir=held.folder) as nothing_known:
         store = Store(Path(nothing_known))
-        return conduct.carry_out(name, options, Cluster(vms_that_fit()), progress, store)
+        return conduct.carry_out(name, options, conduct.here(name, options), progress, store)
 
 
 def compare(name: str, folder: Path) -> list[Moved]:

@@ -1,10 +1,12 @@
 """The walk: the scenario's moves, one after another, under a steady stream of probes."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from experiments import bulk
+from experiments.load import load_of
 from experiments.programs import sleep_until
 from experiments.scenario import Move, Scenario
 from experiments.testbed import Testbed
@@ -14,6 +16,7 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     """Run a walk, return its time zero (s); what it leaves is described in docs/schema.md."""
     with Testbed(scenario, results, scratch) as testbed:
         testbed.dump_databases("start")
+        load = {"start": load_of(testbed.pid_by_program)}
         begin = testbed.start_traffic()
         sleep_until(begin)
         testbed.record("walk_begin")
@@ -22,6 +25,9 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
             step()
         sleep_until(begin + scenario.duration_s)
         testbed.check()
+        # Before anything ends, and when captures and logs are largest.
+        load["end"] = load_of(testbed.pid_by_program)
+        (results / "load.json").write_text(json.dumps(load, indent=2) + "\n")
         testbed.dump_databases("end")
         testbed.record("walk_end")
         if scenario.bulk is not None:
@@ -36,7 +42,7 @@ def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
     Nodes that move in the same instant are unplugged one right after the other: each kind of step
     is done for all of them before the next.
     """
-    at: dict[str, str] = testbed.scenario.start.model_dump()
+    at = dict(testbed.scenario.place_at_start)
     attachment = testbed.attachment
     steps: list[tuple[float, int, Callable[[], None]]] = []
     for number, move in enumerate(testbed.scenario.move, 1):
@@ -59,5 +65,5 @@ def _steps(testbed: Testbed) -> list[tuple[float, Callable[[], None]]]:
 
 def _announce(testbed: Testbed, number: int, move: Move) -> None:
     testbed.check()
-    testbed.dump_databases(f"before-move-{number}")
+    testbed.dump_databases(f"before-move-{number}", move.node)
     testbed.record("walk_step", move.node, number=number, to=move.to)

@@ -207,6 +207,11 @@ def _see(leg: Leg, port: int, sender: int, payload_bytes: int, seen: Observation
         leg.overhead_bytes = largest - ETHERNET_BYTES - HEADERS_BYTES - payload_bytes
 
 
+def lost_between_moves(legs: Sequence[Leg]) -> int:
+    """Count the lost legs that belong to no move."""
+    return sum(leg.lost and leg.move is None for leg in legs)
+
+
 def mark_overtaken(legs: list[Leg]) -> None:
     """Mark each leg that arrived after one with a higher number: reordered, by RFC 4737.
 

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from experiments.clear_text import FAKE_LINK
-from experiments.databases import read_databases
+from experiments.databases import Database, read_databases
 from experiments.esp_keys import read_esp_sa
 from experiments.measure.bindings import (
     WrongBinding,
@@ -374,8 +374,9 @@ def measure(results: ResultSet) -> Walk:
     timeline = read_timeline(results.load_events(), plan.external_networks)
     seen = observe(results, read_esp_sa(results.keys_path), plan, timeline, pairs)
     messages = read_messages(seen, plan, timeline, pairs)
+    databases = read_databases(results.databases_path)
     under_test, *others = (
-        _measure_pair(results, run, plan, timeline, seen, messages, pair, number)
+        _measure_pair(results, run, plan, timeline, seen, messages, databases, pair, number)
         for number, pair in enumerate(pairs)
     )
     return replace(
@@ -390,6 +391,7 @@ def _measure_pair(
     timeline: Timeline,
     seen: Observations,
     messages: Sequence[Message],
+    databases: Sequence[Database],
     pair: tuple[str, str],
     number: int,
 ) -> Walk:
@@ -438,12 +440,12 @@ def _measure_pair(
         moves=moves,
         setup=direct_setup(messages, seen, pair, plan, min(paired, default=END_OF_TIME_NS)),
         transfers=(),
-        **_databases_at_end(results, run, plan, timeline, pair, found[-1]),
+        **_databases_at_end(databases, run, plan, timeline, pair, found[-1]),
     )
 
 
 def _databases_at_end(
-    results: ResultSet,
+    databases: Sequence[Database],
     run: Mapping[str, Any],
     plan: NetworkPlan,
     timeline: Timeline,
@@ -464,7 +466,6 @@ def _databases_at_end(
     }
     silent_s = silent_at_end_s(run)
     over = silent_s >= FORGOTTEN_AFTER_S
-    databases = read_databases(results.databases_path) if outside or over else ()
     direct = last.path is PacketPath.DIRECT and not silent_s
     wrong = [*wrong_bindings(databases, outside, plan, direct=direct)]
     if last.optimised and not silent_s:

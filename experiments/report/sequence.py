@@ -5,6 +5,7 @@ whose link the message was seen on its way. Packets of the pair's own traffic st
 they are the first of their sender on another path: that is where 214, 216 and 220 are.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -37,7 +38,9 @@ WORDS_IN = 7.45
 TURN = 0.2
 """Share of a row by which a message that turns round comes back lower."""
 
-ORDER = ("mn1", "mn2", "mn3", "wifi1", "wifi2", "cell", "eve", "ha", "sg", "r22", "vcm", "fs")
+ORDER = ("wifi1", "wifi2", "cell", "eve", "ha", "sg", "r22", "vcm", "fs")
+"""Behind the mobile nodes."""
+NODE = re.compile(r"mn[0-9]+")
 HOST_BY_LINK = {
     "sg-ext": "sg",
     "sg-lan": "sg",
@@ -235,7 +238,8 @@ def _hops(message: Message, move: Move) -> tuple[str, ...]:
 
 def _lifelines(rows: Sequence[Row], pair: tuple[str, str]) -> list[str]:
     hosts = {host for row in rows for host in row.hops} | set(pair)
-    known = [host for host in ORDER if host in hosts]
+    nodes = sorted(filter(NODE.fullmatch, hosts), key=lambda node: (len(node), node))
+    known = [*nodes, *(host for host in ORDER if host in hosts)]
     return known + sorted(hosts - set(known))
 
 

@@ -18,6 +18,7 @@ from experiments.sweep.plan import Wanted, nested
 from experiments.sweep.runs import results_of
 from experiments.sweep.store import Store
 from vm import kernel
+from vm.capacity import vms_that_fit
 from vm.clock import Clock
 
 STORE = Path("studies", "runs")
@@ -30,7 +31,10 @@ OPTION_NAMES = {
 
 
 def wanted(name: str, options: runner.Options) -> list[Wanted]:
-    """Return a study's runs, all of them changed by the options. Raises ScenarioError."""
+    """Return a study's runs, all of them changed by the options, if there is memory for each.
+
+    Raises ScenarioError.
+    """
     study, given = studies.load(name), runner.overrides(options)
     for key in given:
         if key not in study.takes:
@@ -45,9 +49,21 @@ def wanted(name: str, options: runner.Options) -> list[Wanted]:
             f"'{study.clock.value}' alone"
         )
     path, data = STUDIES / f"{study.name}.toml", studies.base_of(study.name)
-    return [
+    runs = [
         Wanted(run, scenarios.checked(path, data, {**nested(run), **given})) for run in study.runs
     ]
+    for one in runs:
+        runner.memory_of(one.scenario, options)
+    return runs
+
+
+def here(name: str, options: runner.Options) -> Cluster:
+    """Return a cluster of this machine's own that has memory for any run of a study.
+
+    On the wall clock one run at a time: each would disturb the other.
+    """
+    most_mib = max(runner.memory_of(one.scenario, options) for one in wanted(name, options))
+    return Cluster(1 if studies.load(name).clock is Clock.WALL else vms_that_fit(most_mib))
 
 
 def option_name(key: str) -> str:
@@ -70,8 +86,6 @@ def carry_out(
     runs = wanted(name, options)
     if study.clock is not None:
         options = replace(options, clock=study.clock)
-    if study.clock is Clock.WALL:
-        where = replace(where, workers=1)
     began, started = time.monotonic(), datetime.now()
     store = store or Store(options.results.resolve() / STORE)
     results = results_of(runs, options, where, store, progress, study.derive)
@@ -97,7 +111,7 @@ def carry_out(
         "versions": summaries[0]["versions"] if summaries else {},
         "runs": [
             {
-                **{key: value for key, value in one.parameters.items() if key != "move"},
+                **{k: value for k, value in one.parameters.items() if not isinstance(value, list)},
                 "verdict": record["summary"]["verdict"],
                 "failed_checks": [
                     c["name"] for c in record["summary"]["checks"] if not c["passed"]

@@ -7,7 +7,7 @@ from typing import Any
 from experiments.scenario import STUDIES
 from experiments.study.study import Study
 
-NAMES = ("latency", "throughput", "compare", "crypto_cost")
+NAMES = ("latency", "throughput", "compare", "crypto_cost", "scale")
 
 
 def load(name: str) -> Study:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -101,4 +102,5 @@ def test_a_registration_that_begins_anew_does_not_stand(log: Path):
 def test_a_handover_waits_for_those_alone_whom_a_node_tells(
     variants: Variants, told: set[IPv6Address]
 ):
-    assert set(who_must_know("mn2", variants)) == {str(address) for address in told}
+    scenario = load("handover", {name: one.value for name, one in asdict(variants).items()})
+    assert set(who_must_know("mn2", scenario)) == {str(address) for address in told}

@@ -41,7 +41,20 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
     ("change", "told"),
     [
         (("duration_s = 10", "duration = 10"), "duration: .*allowed here: name, summary"),
-        (('node = "mn1"', 'node = "mn4"'), "move 1.node: .*'mn1', 'mn2' or 'mn3'"),
+        (
+            ('node = "mn1"', 'node = "mn4"'),
+            "move 1: there is no mn4: mobile_nodes is 3, mn1 to mn3",
+        ),
+        (('node = "mn1"', 'node = "pda"'), "move 1.node: 'pda' is no mobile node; .*mn1, mn2"),
+        (("summary", "mobile_nodes = 0\nsummary"), "mobile_nodes: .*greater than or equal to 2"),
+        (("summary", "mobile_nodes = 5000\nsummary"), "mobile_nodes: .*less than or equal to 999"),
+        (("summary", "mobile_nodes = 2.5\nsummary"), "mobile_nodes: .*integer"),
+        (("[[move]]", '[start]\nmn4 = "cell"\n[[move]]'), "start: there is no mn4: .*mn1 to mn3"),
+        (("[[move]]", '[start]\nmn01 = "cell"\n[[move]]'), "start.mn01: 'mn01' is no mobile node"),
+        (
+            ("[[move]]", '[traffic]\nalso_between = [["mn3", "mn4"]]\n[[move]]'),
+            "traffic.also_between: there is no mn4",
+        ),
         (('to = "cell"', 'to = "lan"'), "move 1: mn1 is on lan already"),
         (("at_s = 1", "at_s = 11"), "move 1: at_s is not before duration_s"),
         (("at_s = 1", "at_s = -1"), "move 1.at_s: .*greater than 0"),
@@ -57,7 +70,7 @@ def test_every_scenario_that_comes_along_is_valid(path: Path):
         (("summary", 'algorithm = "des"\nsummary'), "algorithm: .*'aes256gcm16'"),
         (
             ("[[move]]", '[offers]\nmn4 = ["aes256gcm16"]\n[[move]]'),
-            "offers.mn4: .*allowed here: mn1, mn2, mn3",
+            "offers: there is no mn4: mobile_nodes is 3, mn1 to mn3",
         ),
         (("[[move]]", "[offers]\nmn1 = []\n[[move]]"), "offers.mn1: .*at least 1"),
         (

@@ -197,7 +197,7 @@ def test_every_walk_goes_direct_but_for_those_that_show_something_else(
         return
     made = timeline(
         *((round(1000 * move.at_s), move.node, move.to) for move in scenario.move),
-        **scenario.start.model_dump(),
+        **scenario.place_at_start,
     )
     run = {"time_zero": 0.0, "scenario": scenario.model_dump(mode="json")}
     for pair in scenario.traffic.pairs:

@@ -427,6 +427,43 @@ def test_what_another_pair_does_not_do_fails_the_run_under_its_name(walk: Synthe
     assert other["probes"]["sent"] == 0
 
 
+def test_a_probe_may_wait_behind_those_of_another_pair(
+    tmp_path: Path, run_description: dict[str, Any]
+) -> None:
+    """1.2 ms behind: more than the 1 ms of a pair alone, less than one frame each beside it."""
+    walk = SyntheticWalk(tmp_path, 1.0, run=run_description)
+    walk.fate = lambda sender, kind, sequence, path, transit: (
+        path,
+        transit + 1.2 if (sender, kind, sequence) == ("mn2", PROBE, 2800) else transit,
+        1,
+    )
+    what = "overtaking that the paths' delays do not explain"
+    assert what in failed(analyse(walk.write()))
+    walk.run["other_pairs"] = [["mn1", "mn3"]]
+    walk.logs |= {"mn1-mn3": [], "mn3-mn1": []}
+    assert what not in failed(analyse(walk.write()))
+
+
+def test_each_pair_is_a_row_of_how_it_became_direct(walk: SyntheticWalk) -> None:
+    walk.run["other_pairs"] = [["mn1", "mn3"]]
+    walk.logs |= {"mn1-mn3": [], "mn3-mn1": []}
+    folder = walk.write()
+    summary = analyse(folder)
+    first, other = ResultSet(folder).load_table("pairs")
+    assert (first["first"], first["second"]) == ("mn1", "mn2")
+    known, begin, end, best = (
+        float(first[key])
+        for key in ("both_outside_s", "setup_begin_s", "setup_end_s", "best_path_s")
+    )
+    assert known <= begin < end < best
+    assert 1000 * (end - begin) == pytest.approx(summary["direct_setup_ms"], abs=0.01)
+    assert float(first["setup_lower_bound_ms"]) == summary["direct_setup_lower_bound_ms"]
+    told = summary["probes"]
+    assert (int(first["sent"]), int(first["lost"])) == (told["sent"], told["lost"])
+    assert first["lost_by_switch"] == "0"
+    assert (other["second"], other["setup_end_s"], other["best_path_s"]) == ("mn3", "", "")
+
+
 def test_offers_of_another_pair_do_not_begin_a_switch(walk: SyntheticWalk) -> None:
     """mn1 and mn2 have talked, by these messages; mn1 and mn3 have not."""
     walk.run["other_pairs"] = [["mn1", "mn3"]]
