@@ -387,7 +387,7 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
         "ran it."
         if timed
         else "Processor time is not there: with the virtual clock computing takes none "
-        "(--clock cpu measures it)."
+        "(docs/how-to/studies.md says why --clock cpu does not tell it well)."
     )
     last = values[-1]
     told = (
