@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -127,8 +128,8 @@ class Conductor:
 
     def _await_command(self, request: exchange.AwaitCommand) -> Ended:
         command = self._commands[request.number - 1]
-        if request.terminate:
-            command.process.terminate()
+        if request.interrupt:
+            command.process.send_signal(signal.SIGINT)
         if not _has_ended(command.process, request.within_s):
             raise _Refused(f"it has not ended within {request.within_s:g} s")
         return Ended(
@@ -173,6 +174,8 @@ def _next_moment(begin: float) -> float:
 
 def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
     """Wait for a process as long as that; Popen's own waiting looks every 50 ms."""
+    if process.poll() is not None:
+        return True
     descriptor = os.pidfd_open(process.pid)
     try:
         return bool(select.select([descriptor], [], [], within_s)[0])

@@ -39,12 +39,12 @@ class StartCommand(_Request):
 
 
 class AwaitCommand(_Request):
-    """Wait for the end of a command, or with `terminate` end it."""
+    """Wait for the end of a command, with `interrupt` after SIGINT."""
 
     do: Literal["await_command"] = "await_command"
     number: int
     within_s: float
-    terminate: bool = False
+    interrupt: bool = False
 
 
 class AwaitEvent(_Request):

@@ -115,19 +115,19 @@ class Command:
 
     def wait(self, within_s: float = 60.0) -> Completed:
         """Let it run to its end; raise Refused if that takes more virtual time than this."""
-        return self._ended(within_s, terminate=False)
+        return self._ended(within_s, interrupt=False)
 
     def stop(self, within_s: float = 10.0) -> Completed:
-        """End it by SIGTERM."""
-        return self._ended(within_s, terminate=True)
+        """End it as Ctrl-C does (SIGINT): what it counts, it tells then."""
+        return self._ended(within_s, interrupt=True)
 
-    def _ended(self, within_s: float, *, terminate: bool) -> Completed:
+    def _ended(self, within_s: float, *, interrupt: bool) -> Completed:
         answer = self._testbed._ask(
             exchange.AwaitCommand(
                 at_s=self._testbed.now_s,
                 number=self._number,
                 within_s=within_s,
-                terminate=terminate,
+                interrupt=interrupt,
             ),
             f"{self.host}: {' '.join(self.command)}: ",
         )

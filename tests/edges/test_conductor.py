@@ -164,9 +164,11 @@ def test_a_command_goes_on_while_other_things_are_asked_for(stage: Stage) -> Non
     stage.ask(moves(("mn1", "wifi1")))
     refused = stage.ask(AwaitCommand(at_s=0, number=1, within_s=0.05)).refused
     assert refused == "it has not ended within 0.05 s"
-    ended = stage.ask(AwaitCommand(at_s=0, number=1, within_s=5, terminate=True)).ended
+    stop = AwaitCommand(at_s=0, number=1, within_s=5, interrupt=True)
+    ended = stage.ask(stop).ended
     assert ended is not None
-    assert ended.exit_code == -15
+    assert ended.exit_code == -2
+    assert stage.ask(stop).ended == ended, "it can be asked again"
 
 
 def test_what_is_still_running_ends_with_the_run(stage: Stage) -> None:
