@@ -67,7 +67,7 @@ class Conductor:
                 try:
                     answer = self._carry_out(request, at_s, testbed, begin)
                 except _Refused as why:
-                    answer = Answer(now_s=at_s, refused=str(why))
+                    answer = Answer(now_s=_next_moment(begin), refused=str(why))
                 exchange.answer(self.folder, number, answer)
         finally:
             for command in self._commands:

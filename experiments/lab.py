@@ -1,10 +1,12 @@
-"""An experiment of your own: a running testbed as a Python object (docs/your-own-experiment.md).
+"""An experiment of your own: a running testbed as a Python object.
 
-with Testbed("walk") as lab:
-    lab.wait(1)
-    lab.move("mn1", "wifi1")
-    lab.wait(5)
-print(lab.results.load_summary()["verdict"])
+docs/your-own-experiment.md goes from an empty file to a figure. In short:
+
+    with Testbed("walk") as lab:
+        lab.wait(1)
+        lab.move("mn1", "wifi1")
+        lab.wait(5)
+    print(lab.results.load_summary()["verdict"])
 """
 
 import os

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -125,12 +126,26 @@ def started(tmp_path: Path, block: str) -> subprocess.Popen[str]:
     return command("python", str(path), cwd=tmp_path)
 
 
+def states_below(pid: int) -> list[str]:
+    """Return the states of a process's children and theirs, letters of proc(5)."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            stat = Path(f"/proc/{child}/stat").read_text()
+            found += [stat.rpartition(")")[2].split()[0], *states_below(int(child))]
+    return found
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
 def test_ctrl_c_while_a_program_thinks_leaves_nothing(tmp_path: Path):
     process = started(tmp_path, "time.sleep(600)")
     assert process.stdout is not None
     assert process.stdout.readline() == "entered\n"
+    deadline = time.monotonic() + 10
+    while "T" not in (states := states_below(process.pid)):
+        assert time.monotonic() < deadline, f"the VM does not stand still: {states}"
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
