@@ -37,10 +37,12 @@ from vm.progress import Progress
 from vm.supervisor import CONTINUE, PAUSE
 
 __all__ = [
+    "Clock",
     "Command",
     "Completed",
     "Host",
     "LabError",
+    "Machine",
     "Options",
     "Refused",
     "ScenarioError",
