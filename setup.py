@@ -43,6 +43,9 @@ setup(
             "tomli-w==1.2.0",
             "hypothesis==6.170.15",
             "import-linter==2.16",
+            # A notebook is run as a test.
+            "nbclient==0.11.0",
+            "ipykernel==7.4.0",
         ],
         "dev": [
             "ruff==0.17.6",

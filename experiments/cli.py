@@ -1,4 +1,4 @@
-"""The command line: ./lab run, verify, sweep, report, test, shell, list, doctor, clean.
+"""The command line: ./lab run, verify, sweep, python, report, test, shell, list, doctor, clean.
 
 Each error is one line (what, where, what to do), no traceback: exit code 2 for bad input, 3 for
 missing packages, 1 when the verdict or the lab failed, 130 after Ctrl-C. Results go to standard
@@ -339,6 +339,21 @@ def sweep(
     click.echo(outcome.folder)
     if not outcome.good:
         sys.exit(1)
+
+
+@lab.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="With -m MODULE, or any other option of Python's, it is Python itself that runs.",
+)
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED,
+                metavar="FILE [ARGUMENTS]...")  # fmt: skip
+def python(arguments: tuple[str, ...]) -> None:
+    """Run a Python program of your own, such as one that uses experiments.lab."""
+    from experiments import user_program
+
+    if arguments[0].startswith("-"):
+        user_program.become_python(arguments)
+    user_program.run(Path(arguments[0]), arguments[1:])
 
 
 @lab.command(

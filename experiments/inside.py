@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import handover, walk
+from experiments.conductor import Conductor
 from experiments.programs import TestbedError
 from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
@@ -21,6 +22,7 @@ from experiments.systems import systems
 from experiments.testbed import Testbed, links_of
 from topologies.addresses import EVE, INSIDE_LINK, fixed_mac, plan_of
 from vm import openvswitch
+from vm.clock import Clock
 
 EXPERIMENTS = {"walk": walk.run, "handover": handover.run}
 PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
@@ -32,7 +34,6 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     company = plan.company
     pairs = scenario.traffic.pairs
     ends = {node for pair in pairs for node in pair}
-    changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
     other = systems.load(scenario.system)
     return {
         "schema": SCHEMA,
@@ -82,8 +83,15 @@ def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         "other_pairs": [list(pair) for pair in pairs[1:]],
         "start": scenario.place_at_start,
         **({} if other is None else {"tunnel_ports": sorted(other.udp_ports)}),
-        "moves": [{"node": c.node, "to": c.to} for c in changes if c.node in ends],
+        "moves": _moves(scenario),
     }
+
+
+def _moves(scenario: Scenario) -> list[dict[str, str]]:
+    """Return the moves of the nodes that talk."""
+    ends = {node for pair in scenario.traffic.pairs for node in pair}
+    changes = scenario.move if scenario.handovers is None else handover.draw(scenario)
+    return [{"node": c.node, "to": c.to} for c in changes if c.node in ends]
 
 
 def _versions(revision: str) -> dict[str, str]:
@@ -122,7 +130,15 @@ def carry_out(spec: dict[str, Any]) -> None:
         run = describe(spec, scenario)
         path = results / "run.json"
         path.write_text(json.dumps(run, indent=2))
-        run["time_zero"] = EXPERIMENTS[scenario.experiment](scenario, results, Path(scratch))
+        if spec["requests"] is None:
+            run["time_zero"] = EXPERIMENTS[scenario.experiment](scenario, results, Path(scratch))
+        else:
+            is_virtual = spec["clock"] == Clock.VIRTUAL.value
+            conductor = Conductor(Path(spec["requests"]), is_virtual)
+            run["time_zero"] = walk.run(scenario, results, Path(scratch), conductor)
+            made = conductor.made(scenario)
+            run |= {"scenario": made.model_dump(mode="json"), "moves": _moves(made)}
+            run["conducted"] = True
         path.write_text(json.dumps(run, indent=2))
 
 

@@ -5,10 +5,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.errors import ResultError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 """Version of all that docs/schema.md describes; raised when a reader would misread older data."""
@@ -65,6 +69,18 @@ class Event:
     event: str
     numeral: str | None
     details: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, line: str) -> "Event":
+        """Return the event that a line tells of. Raises ValueError, KeyError and the like."""
+        value = json.loads(line, parse_float=Decimal)
+        return cls(
+            time_ns=int(Decimal(value["time"]) * NANOSECONDS),
+            node=str(value["node"]),
+            event=str(value["event"]),
+            numeral=value.get("numeral"),
+            details=value.get("details") or {},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +145,7 @@ class ResultSet:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line, parse_float=Decimal)
-                events.append(
-                    Event(
-                        time_ns=int(Decimal(value["time"]) * NANOSECONDS),
-                        node=str(value["node"]),
-                        event=str(value["event"]),
-                        numeral=value.get("numeral"),
-                        details=value.get("details") or {},
-                    )
-                )
+                events.append(Event.parse(line))
             except KeyError as error:
                 raise ResultError(f"{self.events_path}, line {number}: no {error}") from error
             except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
@@ -180,6 +187,17 @@ class ResultSet:
     def load_table(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a table NAME.csv by column."""
         return list(csv.DictReader(_read(self.folder / f"{name}.csv").splitlines()))
+
+    def load_frame(self, name: str) -> "pd.DataFrame":
+        """Return a table NAME.csv, its times (`_s`) as seconds after time zero."""
+        # Here, not above: it takes a second to import.
+        import pandas as pd
+
+        zero_s = self.load_run().get("time_zero", 0.0)
+        frame = pd.read_csv(StringIO(_read(self.folder / f"{name}.csv")))
+        for column in frame.columns[frame.columns.str.endswith("_s")]:
+            frame[column] = (frame[column] - zero_s).round(6)
+        return frame
 
 
 def end_name(node: str, peer: str, number: int = 0) -> str:

@@ -3,10 +3,11 @@
 The part inside the lab is `python -m experiments.inside SPEC`, SPEC being the folder's spec.json:
 
     {"schema": 1, "scenario": {…}, "results": folder, "clock": "virtual", "machine": "uml",
-     "revision": "…", "interactive": false}
+     "revision": "…", "interactive": false, "requests": null}
 
 It exits 0 when the scenario was carried through, whatever the figures say. `interactive` asks for a
-Mininet prompt in the booted topology instead of the scenario's movements.
+Mininet prompt in the booted topology instead of the scenario's movements; `requests` is a folder in
+which a user's program asks for movements (experiments.exchange).
 """
 
 import compileall
@@ -17,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -103,22 +104,22 @@ def carry_out(scenario: Scenario, options: Options, watch: Watch | None = None) 
     Raises LabError (one line).
     """
     watch = watch or Watch()
-    used, clock = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
+    place = machine.choose(options.machine, options.clock, usual=Clock.VIRTUAL)
     folder = create_folder(options.results, scenario.name, datetime.now())
+    with answered_for(folder):
+        lab_s = in_lab(folder, scenario, options, place, watch)
+        evaluate(folder, options, watch, lab_s)
+    return folder
+
+
+@contextlib.contextmanager
+def answered_for(folder: Path) -> Iterator[None]:
+    """Delete a folder whose run is broken off; keep one whose lab failed, and say where it is.
+
+    Makes one line of what is wrong with files.
+    """
     try:
-        if used is Machine.UML:
-            kernel.ensure(watch.progress)
-        # To build a kernel is no part of a run.
-        began = time.monotonic()
-        spec = write_spec(folder, scenario, clock, used, interactive=False)
-        job = _job(spec, folder, scenario, options, clock)
-        watch.progress("run the scenario in the lab", 0, 0)
-        console = _Lines(folder / CONSOLE_LOG, watch.line)
-        _in_lab(job, used, console, watch, folder)
-        in_lab = time.monotonic()
-        _note(folder, wall_seconds=in_lab - began)
-        parts = {"lab": in_lab - began, **_evaluate(folder, watch, page=options.page)}
-        _note(folder, wall_by_part=parts)
+        yield
     except LabCrashed as error:
         error.args = (f"{error} (what it left: {folder})",)
         error.console = error.console or "(the lab printed nothing)"
@@ -133,7 +134,52 @@ def carry_out(scenario: Scenario, options: Options, watch: Watch | None = None) 
         raise LabError(
             f"{error.filename or folder}: {error.strerror}; nothing is kept of this run"
         ) from error
-    return folder
+
+
+def in_lab(
+    folder: Path,
+    scenario: Scenario,
+    options: Options,
+    place: tuple[Machine, Clock],
+    watch: Watch,
+    *,
+    requests: Path | None = None,
+    control: int | None = None,
+) -> float:
+    """Have a lab fill the folder, by the scenario or by what is asked for in `requests`.
+
+    `control` as in `vm.boot.run`. Returns how long it took (s). Raises LabError, OSError.
+    """
+    used, clock = place
+    if used is Machine.UML:
+        kernel.ensure(watch.progress)
+    # To build a kernel is no part of a run.
+    began = time.monotonic()
+    spec = write_spec(folder, scenario, clock, used, interactive=False, requests=requests)
+    job = _job(spec, folder, scenario, options, clock)
+    watch.progress("run the scenario in the lab", 0, 0)
+    console = _Lines(folder / CONSOLE_LOG, watch.line)
+    code = machine.run(
+        job,
+        used,
+        console,
+        progress=watch.progress,
+        partial=(folder, _COMPLETE),
+        control=control,
+    )
+    if code:
+        raise LabCrashed(
+            f"the scenario was not carried through: exit code {code}",
+            "\n".join(_last_lines(folder / CONSOLE_LOG)),
+        )
+    took_s = time.monotonic() - began
+    _note(folder, wall_seconds=took_s)
+    return took_s
+
+
+def evaluate(folder: Path, options: Options, watch: Watch, lab_s: float) -> None:
+    """Measure what a lab has left and draw it, if that is asked for; note how long all took."""
+    _note(folder, wall_by_part={"lab": lab_s, **_evaluate(folder, watch, page=options.page)})
 
 
 def shell(name_or_path: str, options: Options, watch: Watch | None = None) -> int:
@@ -223,7 +269,13 @@ def create_folder(parent: Path, name: str, now: datetime) -> Path:
 
 
 def write_spec(
-    folder: Path, scenario: Scenario, clock: Clock, used: Machine, *, interactive: bool
+    folder: Path,
+    scenario: Scenario,
+    clock: Clock,
+    used: Machine,
+    *,
+    interactive: bool,
+    requests: Path | None = None,
 ) -> Path:
     """Write what the part inside the lab is to do."""
     spec = folder / "spec.json"
@@ -235,6 +287,7 @@ def write_spec(
         "machine": used.value,
         "revision": revision(),
         "interactive": interactive,
+        "requests": None if requests is None else str(requests),
     }
     spec.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     return spec
@@ -279,16 +332,6 @@ def _job(
         interactive=interactive,
         terminal_size=size if interactive else None,
     )
-
-
-def _in_lab(job: Job, used: Machine, console: _Lines, watch: Watch, folder: Path) -> None:
-    partial = (folder, _COMPLETE)
-    code = machine.run(job, used, console, progress=watch.progress, partial=partial)
-    if code:
-        raise LabCrashed(
-            f"the scenario was not carried through: exit code {code}",
-            "\n".join(_last_lines(folder / CONSOLE_LOG)),
-        )
 
 
 def _evaluate(folder: Path, watch: Watch, *, page: bool) -> dict[str, float]:

@@ -163,7 +163,7 @@ class Testbed:
         self._start_agents()
         self._stack.callback(self.stop_traffic)
 
-    def record(self, event: str, node: str = "testbed", **details: object) -> None:
+    def record(self, event: str, node: str = "testbed", /, **details: object) -> None:
         """Write an event of the testbed itself."""
         line = {
             "time": time.time(),

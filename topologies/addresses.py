@@ -1,7 +1,7 @@
 """The address plans of figure 1, as frozen data; documentation addresses only."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
@@ -30,6 +30,19 @@ class Plan:
     home_router: IPv6Address
     desktops: tuple[tuple[str, IPv6Address], ...]
     access: tuple[AccessNetwork, ...]
+
+    @property
+    def addresses(self) -> Mapping[str, IPv6Address]:
+        """By which address hosts of the company are talked to: inside that of the VPN."""
+        company = self.company
+        return {
+            **dict(self.desktops),
+            **{node.name: node.internal_home_address for node in company.nodes},
+            "r22": self.internal_router_lan,
+            "vcm": company.vcm,
+            "sg": company.security_gateway,
+            "ha": company.home_agent,
+        }
 
 
 def _access_network(name: str, number: int) -> AccessNetwork:

@@ -5,6 +5,7 @@ Usage: ./lab COMMAND [OPTIONS]
   run     Run an experiment or a scenario file, measure it, write its report.
   verify  Run experiments again and compare with the reference results.
   sweep   Run a scenario over many parameters and seeds.
+  python  Run a Python program of your own, such as one that uses experiments.lab.
   report  Draw a run's report again, or several runs over one another.
   test    Run the tests: on this machine, and in the lab what needs one.
   shell   Open a Mininet prompt in the booted topology.

@@ -19,6 +19,7 @@ from typing import IO
 from vm import lease
 from vm.errors import LabCrashed, LabError, LimitReached
 from vm.job import Job, fstab, kernel_arguments, script
+from vm.supervisor import PAUSE
 
 _HERE = Path(__file__).resolve().parent
 INIT = _HERE / "init.sh"
@@ -30,13 +31,14 @@ Console = Callable[[bytes], None]
 
 
 def run(
-    job: Job, kernel: Path, console: Console, *, held: lease.Lease, stop: int | None = None
+    job: Job, kernel: Path, console: Console, *, held: lease.Lease, control: int | None = None
 ) -> int:
     """Run the job in a VM of this kernel; return its exit code.
 
     `console` gets what the job prints, as it comes (an interactive job has the terminal itself).
-    `stop` is a descriptor that is readable when the VM is to be ended (LabCrashed). Whatever way
-    this ends, the VM's processes are gone when it returns or raises.
+    `control` is a descriptor that tells the VM to stop and to go on (supervisor.PAUSE, CONTINUE),
+    and by its end to end (LabCrashed). Whatever way this ends, the VM's processes are gone when it
+    returns or raises.
 
     Raises LimitReached at the job's limit, LabCrashed if the VM ends without the job's exit code,
     LabError if it cannot start.
@@ -57,7 +59,7 @@ def run(
             errors=log,
             limit_s=job.limit_s,
             interactive=job.interactive,
-            stop=stop,
+            control=control,
         )
     with contextlib.suppress(OSError, ValueError):
         return int((folder / "exit").read_text(encoding="ascii"))
@@ -76,13 +78,14 @@ def supervise(
     directory: Path | None = None,
     limit_s: float | None = None,
     interactive: bool = False,
-    stop: int | None = None,
+    control: int | None = None,
 ) -> int:
     """Run a command whose processes end with it, with this program, or at the limit.
 
     `console` gets its standard output, and its standard error unless `errors` does. Returns its
-    exit code as a shell would. Raises LimitReached, LabCrashed on `stop`, LabError if it cannot
-    be started.
+    exit code as a shell would. `control` as in `run`; time in which the command is stopped does not
+    count towards the limit. Raises LimitReached, LabCrashed at the end of `control`, LabError if it
+    cannot be started.
     """
     lifeline, mine = os.pipe()
     read, write = os.pipe()
@@ -106,7 +109,7 @@ def supervise(
     tail: deque[bytes] = deque(maxlen=64)
     with _terminal_as_it_was(), os.fdopen(read, "rb", buffering=0) as output:
         try:
-            _pass_on(output.fileno(), console, tail, limit_s, stop)
+            _pass_on(output.fileno(), console, tail, limit_s, control, mine)
             return process.wait()
         except LimitReached as error:
             error.console = b"".join(tail)[-_TAIL_BYTES:].decode(errors="replace")
@@ -118,18 +121,29 @@ def supervise(
 
 
 def _pass_on(
-    output: int, console: Console, tail: deque[bytes], limit_s: float | None, stop: int | None
+    output: int,
+    console: Console,
+    tail: deque[bytes],
+    limit_s: float | None,
+    control: int | None,
+    lifeline: int,
 ) -> None:
-    """Read what the job prints until it ends or its time is up."""
-    ends_at = None if limit_s is None else time.monotonic() + limit_s
+    """Read what the job prints until it ends or its time is up; tell the supervisor to pause it."""
+    left_s, paused = limit_s, False
     while True:
-        left = None if ends_at is None else ends_at - time.monotonic()
-        if left is not None and left <= 0:
+        if left_s is not None and left_s <= 0:
             raise LimitReached(f"not done after {limit_s:g} s of wall-clock time: ended")
-        watched = [output] if stop is None else [output, stop]
-        ready = select.select(watched, [], [], left)[0]
-        if stop in ready:
-            raise LabCrashed("ended on request")
+        began = time.monotonic()
+        watched = [output] if control is None else [output, control]
+        ready = select.select(watched, [], [], None if paused else left_s)[0]
+        if left_s is not None and not paused:
+            left_s -= time.monotonic() - began
+        if control in ready:
+            if not (word := os.read(control, 1)):
+                raise LabCrashed("ended on request")
+            paused = word == PAUSE
+            with contextlib.suppress(BrokenPipeError):  # It has just ended by itself.
+                os.write(lifeline, word)
         if output not in ready:
             continue
         if not (data := os.read(output, 65536)):

@@ -14,7 +14,7 @@ from vm.progress import Progress
 
 # The first set-up installs all in one go, so that nobody must ask an administrator twice.
 _SET_UP_BY = {
-    **{command: set(Need) for command in ("run", "verify", "sweep", "test", "shell")},
+    **{command: set(Need) for command in ("run", "verify", "sweep", "python", "test", "shell")},
     "report": {Need.PYTHON},
     "list": {Need.PYTHON},
 }

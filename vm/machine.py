@@ -62,17 +62,17 @@ def run(
     *,
     progress: kernel.Progress,
     partial: tuple[Path, str] | None = None,
-    stop: int | None = None,
+    control: int | None = None,
 ) -> int:
     """Run the job on a chosen machine; return its exit code.
 
     `partial` is a folder to delete should this program be killed, and the file in it that would
-    make it complete. `stop` is a descriptor that is readable when the job is to be ended.
+    make it complete. `control` is a descriptor as in `boot.run`; a native job cannot be stopped.
     """
     binary = kernel.ensure(progress) if machine is Machine.UML else None
     with lease.hold() as held:
         if partial is not None:
             held.promise(*partial)
         if binary is not None:
-            return boot.run(job, binary, console, held=held, stop=stop)
-        return native.run(job, console, held=held, stop=stop)
+            return boot.run(job, binary, console, held=held, control=control)
+        return native.run(job, console, held=held, control=control)

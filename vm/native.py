@@ -30,7 +30,7 @@ FEATURES = (
 Configuration = Mapping[str, str]
 
 
-def run(job: Job, console: boot.Console, *, held: lease.Lease, stop: int | None = None) -> int:
+def run(job: Job, console: boot.Console, *, held: lease.Lease, control: int | None = None) -> int:
     """Run the job in namespaces of the present kernel; return its exit code."""
     (held.folder / "job").write_text(script(job), encoding="utf-8")
     _load_modules()
@@ -44,7 +44,7 @@ def run(job: Job, console: boot.Console, *, held: lease.Lease, stop: int | None 
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         limit_s=job.limit_s,
         interactive=job.interactive,
-        stop=stop,
+        control=control,
     )
 
 

@@ -196,7 +196,7 @@ class Worker:
     def _run(self, job: Job, used: Machine) -> None:
         try:
             code = machine.run(
-                job, used, self._take, progress=lambda *step: None, stop=self._stop_read
+                job, used, self._take, progress=lambda *step: None, control=self._stop_read
             )
             self._why = f"pytest in the lab ended with exit code {code} before this test was done"
         except LabCrashed as error:

@@ -3,9 +3,11 @@
     python3 supervisor.py LIFELINE COMMAND...
 
 LIFELINE is the reading end of a pipe whose other end only the asker holds: it closes when the asker
-is gone, even by SIGKILL. User-mode Linux starts helpers, some of which outlive their parent; being
-their sub-reaper (prctl(2)), this process gets them as its own children. A program of its own, with
-nothing but the standard library, because it must not share any thread or lock with its asker.
+is gone, even by SIGKILL. A byte from it, PAUSE or CONTINUE, stops the command and has it go on: its
+first process alone, for which all others of a lab VM wait. User-mode Linux starts helpers, some of
+which outlive their parent; being their sub-reaper (prctl(2)), this process gets them as its own
+children. A program of its own, with nothing but the standard library, because it must not share any
+thread or lock with its asker.
 """
 
 import contextlib
@@ -19,6 +21,8 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PAUSE, CONTINUE = b"p", b"c"
+_SIGNALS = {PAUSE: signal.SIGSTOP, CONTINUE: signal.SIGCONT}
 _LEFT_TO_THE_ASKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +45,10 @@ def main(lifeline: int, command: list[str]) -> int:
     with selectors.DefaultSelector() as selector:
         selector.register(lifeline, selectors.EVENT_READ)
         selector.register(os.pidfd_open(child.pid), selectors.EVENT_READ)
-        selector.select()
+        while all(key.fd == lifeline for key, _ in selector.select()):
+            if (word := os.read(lifeline, 1)) not in _SIGNALS:
+                break
+            child.send_signal(_SIGNALS[word])
     child.kill()
     status = child.wait()
     end_children()

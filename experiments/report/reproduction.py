@@ -12,7 +12,8 @@ def command(record: Record) -> str:
     """Return the command that repeats the run."""
     run = record.run
     scenario = run.get("scenario") or {}
-    words = ["./lab", "run", str(scenario.get("name") or run.get("experiment") or "walk")]
+    name = str(scenario.get("name") or run.get("experiment") or "walk")
+    words = ["./lab", "run", f"{name}.toml" if run.get("conducted") else name]
     for option, key in (
         ("--seed", "seed"),
         ("--clock", "clock"),

@@ -25,18 +25,25 @@ FINE, COARSE = "probe_interval_ms = 5.0", "probe_interval_ms = 20.0"
 
 @dataclass(frozen=True)
 class Asked:
-    """`./lab run` with these arguments.
+    """`./lab run` with these arguments, or another command of a run.
 
-    `written` is the name and the text of a scenario file that is not there yet: the run is of it.
+    `written` is the name and the text of a scenario file that is not there yet: the run is of it;
+    or of a program's.
     """
 
     arguments: tuple[str, ...]
     written: tuple[str, str] | None = None
+    command: str = "run"
 
 
 def asked(*arguments: str, written: tuple[str, str] | None = None) -> Asked:
     """Return a run to ask for."""
     return Asked(arguments, written)
+
+
+def program(name: str, text: str) -> Asked:
+    """Return a run to ask for by a Python program, which leaves it under its own `runs`."""
+    return Asked((), (name, text), "python")
 
 
 def coarse(name: str, *arguments: str) -> Asked:
@@ -50,10 +57,11 @@ def coarse(name: str, *arguments: str) -> Asked:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over, and the command that repeats it."""
+    """A run that is over, the command that repeats it, and what that printed."""
 
     folder: Path
     command: str
+    said: str
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -104,12 +112,16 @@ class Runs:
 
     def _make(self, one: Asked, results: Path) -> Run:
         arguments = [*_written(one, results), *one.arguments]
+        words = [self._python, "-m", "experiments.cli", one.command, *arguments]
+        directory = self._checkout
+        if one.command == "python":
+            directory = results / Path(arguments[0]).stem
+            directory.mkdir()
+        else:
+            words += ["--results", str(results)]
         process = subprocess.Popen(
-            [
-                *(self._python, "-m", "experiments.cli", "run", *arguments),
-                *("--results", str(results)),
-            ],
-            cwd=self._checkout,
+            words,
+            cwd=directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -121,11 +133,13 @@ class Runs:
             process.terminate()
         said, complained = process.communicate()
         self._under_way.discard(process)
-        command = shlex.join(["./lab", "run", *arguments])
+        command = shlex.join(["./lab", one.command, *arguments])
+        if one.command == "python" and not process.returncode:
+            return Run(next((directory / "runs").iterdir()), command, said)
         if not said.strip():
             raise RuntimeError(f"{command}: {process.returncode}\n{complained}")
         # Where the verdict is "failed", the test that looks at it says why.
-        return Run(Path(said.strip().splitlines()[-1]), command)
+        return Run(Path(said.strip().splitlines()[-1]), command, said)
 
 
 def _written(one: Asked, results: Path) -> list[str]:

@@ -36,7 +36,7 @@ def scenario(tmp_path: Path) -> Path:
 BAD = [
     (
         ["bogus"],
-        "there are: run, verify, sweep, report, shell, test, list, doctor, clean",
+        "there are: run, verify, sweep, python, report, shell, test, list, doctor, clean",
     ),
     (["run"], "Missing argument 'NAME|SCENARIO.toml'"),
     (
@@ -51,6 +51,8 @@ BAD = [
     (["run", "walk", "--agent-delay", "soon"], "'soon' is not a valid float"),
     (["run", "walk", "--results", "/proc/none"], "/proc/none: results cannot be written here"),
     (["shell", "walk"], "a prompt needs a terminal"),
+    (["python"], "Missing argument 'FILE"),
+    (["python", "no/such.py"], "no/such.py: no such file; name a Python program"),
 ]
 
 
@@ -260,3 +262,78 @@ def test_a_reader_who_has_enough_is_no_error() -> None:
         check=True,
     )
     assert done.stderr == ""
+
+
+def test_a_program_of_the_users_has_its_arguments_and_its_neighbours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["lab"])
+    (tmp_path / "beside_mine.py").write_text("word = 'neighbour'")
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import sys\nfrom beside_mine import word\nif __name__ == '__main__':\n"
+        "    print(sys.argv[1:], word)\n"
+    )
+    assert cli.main(["python", str(mine), "--seed", "3", "-h"]) == 0
+    assert capsys.readouterr().out == "['--seed', '3', '-h'] neighbour\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        ("experiments.lab.Refused('it has not ended')", 1, "lab: it has not ended\n"),
+        ("experiments.lab.LabError('no kernel')", 2, "lab: no kernel\n"),
+        ("experiments.lab.ScenarioError('move: mn1')", 2, "lab: move: mn1\n"),
+        ("KeyboardInterrupt", 130, "\nlab: interrupted\n"),
+    ],
+)
+def test_what_the_lab_has_to_say_to_a_program_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    raised: str,
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["lab"])
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"import experiments.lab\nraise {raised}\n")
+    assert cli.main(["python", str(mine)]) == code
+    assert capsys.readouterr().err == told
+
+
+def test_a_programs_own_error_is_traced_from_its_first_line_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["lab"])
+    mine = tmp_path / "mine.py"
+    mine.write_text("def f():\n    return 1 / 0\nf()\n")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["python", str(mine)])
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].strip() == f'File "{mine}", line 3, in <module>'
+    assert lines[-1].startswith("ZeroDivisionError")
+
+
+def test_options_of_pythons_are_for_python(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.cli",
+            "python",
+            "-c",
+            "import vm, sys; print(sys.argv)",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **environment.variables(), "PYTHONSAFEPATH": "1"},
+        check=True,
+    )
+    assert done.stdout == "['-c']\n"

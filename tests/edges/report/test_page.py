@@ -133,6 +133,13 @@ def test_the_page_has_the_command_and_the_environment(text: str) -> None:
     assert "6.12.48" in text
 
 
+def test_a_page_says_how_to_repeat_what_a_program_asked_for(plain: Path) -> None:
+    run = plain / "run.json"
+    run.write_text(json.dumps({**json.loads(run.read_text()), "conducted": True}))
+    text = page.write(plain).read_text(encoding="utf-8")
+    assert "A program asked for the moves. The scenario below has them as they were made" in text
+
+
 def test_an_empty_folder_gives_a_page_that_says_so(tmp_path: Path) -> None:
     text = page.write(tmp_path).read_text(encoding="utf-8")
     assert "No verdict: this run was not measured" in text

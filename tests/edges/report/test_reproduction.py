@@ -24,6 +24,13 @@ def test_the_command_repeats_what_was_chosen(record: Record) -> None:
     assert command(variants) == f"{command(record)} --inside-auth none"
 
 
+def test_moves_that_a_program_asked_for_are_repeated_from_the_scenario_as_made(
+    record: Record,
+) -> None:
+    conducted = replace(record, run={**record.run, "conducted": True})
+    assert command(conducted).startswith("./lab run walk.toml --seed 1 ")
+
+
 def test_every_scenario_comes_back_from_its_toml_as_it_was() -> None:
     for path in SCENARIOS.glob("*.toml"):
         scenario = load(path.stem)

@@ -15,6 +15,7 @@ import pytest
 
 from vm import boot, lease, places
 from vm.errors import LabCrashed, LabError, LimitReached
+from vm.supervisor import CONTINUE, PAUSE
 
 # A process that no parent waits for any more, in a session of its own; it tells its number.
 DAEMON = "setsid sh -c 'echo $$; exec sleep 60' & "
@@ -31,12 +32,16 @@ with lease.hold() as held:
 """
 
 
-def alive(pid: int) -> bool:
+def state_of(pid: int) -> str:
+    """Return the letter of proc(5), nothing for a process that is not there."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except OSError:
-        return False
-    return state != "Z"
+        return ""
+
+
+def alive(pid: int) -> bool:
+    return state_of(pid) not in ("", "Z")
 
 
 def wait_until(what: str, condition: Callable[[], bool]) -> None:
@@ -46,7 +51,7 @@ def wait_until(what: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def supervise(script: str, *, limit_s: float | None = None, stop: int | None = None) -> bytes:
+def supervise(script: str, *, limit_s: float | None = None, control: int | None = None) -> bytes:
     said: list[bytes] = []
     with lease.hold() as held:
         status = boot.supervise(
@@ -55,7 +60,7 @@ def supervise(script: str, *, limit_s: float | None = None, stop: int | None = N
             held=held,
             environment={"PATH": os.environ["PATH"]},
             limit_s=limit_s,
-            stop=stop,
+            control=control,
         )
     return b"%d " % status + b"".join(said)
 
@@ -104,8 +109,59 @@ def test_a_command_is_ended_on_request(cache: Path) -> None:
     read, write = os.pipe()
     threading.Timer(0.2, os.close, (write,)).start()
     with pytest.raises(LabCrashed, match="on request"):
-        supervise("sleep 60", stop=read)
+        supervise("sleep 60", control=read)
     os.close(read)
+
+
+def test_a_paused_command_stands_still_past_its_limit_and_then_goes_on(cache: Path) -> None:
+    read, write = os.pipe()
+    states: list[str] = []
+
+    def pause_for_longer_than_the_limit(pid: int) -> None:
+        os.write(write, PAUSE)
+        wait_until("the command to be stopped", lambda: state_of(pid) == "T")
+        time.sleep(1.5)
+        states.append(state_of(pid))
+        os.write(write, CONTINUE)
+
+    def told(data: bytes) -> None:
+        if data.strip().isdigit():
+            thread = threading.Thread(target=pause_for_longer_than_the_limit, args=(int(data),))
+            thread.start()
+
+    with lease.hold() as held:
+        status = boot.supervise(
+            ["sh", "-c", "echo $$; n=0; while [ $n -lt 30 ]; do sleep 0.01; n=$((n+1)); done"],
+            told,
+            held=held,
+            environment={"PATH": os.environ["PATH"]},
+            limit_s=1.2,
+            control=read,
+        )
+    assert (status, states) == (0, ["T"])
+    os.close(read)
+    os.close(write)
+
+
+def test_a_paused_command_is_ended_on_request(cache: Path) -> None:
+    read, write = os.pipe()
+    found: list[int] = []
+
+    def pause(data: bytes) -> None:
+        found.append(int(data))
+        os.write(write, PAUSE)
+        os.close(write)
+
+    with lease.hold() as held, pytest.raises(LabCrashed, match="on request"):
+        boot.supervise(
+            ["sh", "-c", "echo $$; exec sleep 60"],
+            pause,
+            held=held,
+            environment={"PATH": os.environ["PATH"]},
+            control=read,
+        )
+    os.close(read)
+    assert not alive(found[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
