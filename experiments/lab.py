@@ -293,6 +293,8 @@ class Testbed:
         except ValidationError as error:
             raise ScenarioError(f"move: {scenarios.first_error(error, Move)}") from error
         for move in moves:
+            if move.node not in self._places:
+                raise ScenarioError(f"move: {self.scenario.no_such_node(move.node)}")
             if move.to == self._places[move.node]:
                 raise ScenarioError(f"move: {move.node} is on {move.to} already")
             if move.to == "eve" and not self.scenario.visits_eve:

@@ -247,10 +247,7 @@ class Scenario(_Model):
         known = self.place_at_start
         for key, name in named:
             if name not in known:
-                raise ValueError(
-                    f"{key}: there is no {name}: mobile_nodes is {self.mobile_nodes}, "
-                    f"{node_name(1)} to {node_name(self.mobile_nodes)}"
-                )
+                raise ValueError(f"{key}: {self.no_such_node(name)}")
         return self
 
     @model_validator(mode="after")
@@ -391,6 +388,13 @@ class Scenario(_Model):
             free_at[move.node] = move.at_s + lasts_ms / 1000
             at[move.node], last = move.to, move.at_s
         return self
+
+    def no_such_node(self, name: str) -> str:
+        """Say that there is no mobile node of that name, and which there are."""
+        return (
+            f"there is no {name}: mobile_nodes is {self.mobile_nodes}, {node_name(1)} to "
+            f"{node_name(self.mobile_nodes)}"
+        )
 
     @property
     def place_at_start(self) -> dict[str, str]:

@@ -82,7 +82,7 @@ class Stage:
             net=SimpleNamespace(hosts=[host]),
             host=lambda name: host,
             check=lambda: self.check(),
-            dump_databases=lambda moment: self.done.append((moment,)),
+            dump_databases=lambda moment, mover=None: self.done.append((moment,)),
             record=lambda event, node, /, **more: self.events.append((event, node, more)),
             event_log=lambda name: self.logs / f"{name}.events",
         )

@@ -223,7 +223,8 @@ def test_an_event_is_typed(stand_in: Lab, options: Options) -> None:
 
 WRONG: list[tuple[Callable[[Testbed], object], str]] = [
     (lambda one: one.move("mn1", "wifi9"), "move: to: Input should be 'lan', 'wifi1'"),  # type: ignore[arg-type]
-    (lambda one: one.move("fs", "wifi1"), "move: node: Input should be 'mn1'"),  # type: ignore[arg-type]
+    (lambda one: one.move("fs", "wifi1"), "move: node: 'fs' is no mobile node"),
+    (lambda one: one.move("mn4", "wifi1"), "move: there is no mn4"),
     (lambda one: one.move("mn1", "wifi1", gap_ms=-1), "move: gap_ms: "),
     (lambda one: one.move("mn1", "lan"), "move: mn1 is on lan already"),
     (lambda one: one.move("mn1", "eve"), "has no network of eve's"),

@@ -30,7 +30,7 @@ def carried_out(moves: Sequence[Move], handover: str = "hard", first: int = 1) -
         scenario=load("walk", {"handover": handover}),
         attachment=Attachment(asked),
         check=lambda: None,
-        dump_databases=lambda moment: asked.append(("dump", moment)),
+        dump_databases=lambda moment, mover=None: asked.append(("dump", moment)),
         record=lambda event, node, **details: asked.append((event, node, details["number"])),
     )
     found = []
