@@ -105,9 +105,14 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
             testbed.record("walk_step", change.node, number=number, to=change.to)
             moved_at = time.time()
             _move(testbed, change, handovers)
-            next_at = time.time()
+            next_at, since = time.time(), {change.node: moved_at}
             if number >= len(FIRST_NETWORKS):
-                next_at = _complete_at(registrations, {change.node: moved_at}, begin)
+                next_at = _complete_at(registrations, since, begin)
+            else:
+                known = Registrations(testbed.event_log(change.node), who_must_know(None, scenario))
+                complete_at = _complete_at({change.node: known}, since, begin)
+                # It usually is long before the pause is over.
+                next_at = max(next_at, complete_at - change.pause_s)
         sleep_until(next_at + END_S)
         testbed.check()
         testbed.dump_databases("end")
@@ -115,17 +120,17 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     return begin
 
 
-def who_must_know(peer: str, scenario: Scenario) -> tuple[str, ...]:
+def who_must_know(peer: str | None, scenario: Scenario) -> tuple[str, ...]:
     """Return home agent, gateway and the node's peer, as event logs name them.
 
-    Gateway and peer only where a node outside tells them where it is.
+    Gateway and peer only where a node outside tells them where it is; None for a peer inside.
     """
     variants = scenario.variants
     company = plan_of(variants, scenario.mobile_nodes).company
     known = [company.home_agent]
     if company.binds_at_gateway:
         known.append(company.security_gateway)
-    if variants.best_path.has_bindings:
+    if variants.best_path.has_bindings and peer is not None:
         known.append(company.node(peer).external_home_address)
     return tuple(str(address) for address in known)
 

@@ -35,6 +35,28 @@ def test_what_still_leaves_from_the_former_address_is_not_on_the_new_path() -> N
     assert found.first_arrival_ns == 310 * MS
 
 
+def test_what_a_router_has_held_for_a_node_that_comes_back_is_not_on_the_new_path() -> None:
+    told = ((0, "up", "wifi1"), (200, "down", "wifi1"), (220, "up", "cell"), (900, "down", "cell"),
+            (920, "up", "wifi1"))  # fmt: skip
+    events = [Event(t * MS, "mn1", f"link_{e}", None, {"network": n}) for t, e, n in told]
+    timeline = read_timeline(events, frozenset({"wifi1", "cell"}))
+
+    def inbound(number: int, sent_ms: int, arrived_ms: int, network: str) -> Leg:
+        made = Leg("mn2", "mn1", PROBE, number, sent_ms * MS, arrived_ns=arrived_ms * MS)
+        made.landed_ns, made.landed_by = arrived_ms * MS, network
+        return made
+
+    legs = [inbound(0, 190, 921, "wifi1"), inbound(1, 600, 640, "cell"),
+            inbound(2, 980, 1020, "wifi1")]  # fmt: skip
+    traffic = Traffic({"mn2": [Probe(leg) for leg in legs]})
+    gone, back = (
+        next(w for w in windows if not w.outbound)
+        for windows in windows_of(traffic, timeline, PAIR)
+    )
+    assert gone.first_arrival_ns == 640 * MS
+    assert back.first_arrival_ns == 1020 * MS
+
+
 def test_nobody_waits_if_the_new_path_carries_before_the_old_link_goes() -> None:
     assert outbound(soft_handover(100, 600), leg(0, 300, "cell")).gap_ns == 0
 
