@@ -4,13 +4,14 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations, product
 from math import floor
 from pathlib import Path
 
-from experiments.programs import sleep_until
+from experiments.programs import logged, sleep_until
 from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
 from topologies.addresses import PLAN, plan_of
@@ -105,14 +106,15 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
             testbed.record("walk_step", change.node, number=number, to=change.to)
             moved_at = time.time()
             _move(testbed, change, handovers)
-            next_at, since = time.time(), {change.node: moved_at}
+            next_at = time.time()
             if number >= len(FIRST_NETWORKS):
-                next_at = _complete_at(registrations, since, begin)
+                since = {change.node: moved_at}
+                next_at = _moment_when(partial(_complete, registrations, since), begin)
             else:
-                known = Registrations(testbed.event_log(change.node), who_must_know(None, scenario))
-                complete_at = _complete_at({change.node: known}, since, begin)
-                # It usually is long before the pause is over.
-                next_at = max(next_at, complete_at - change.pause_s)
+                # Where no signalling is lost, it is long before the pause is over.
+                left_at = _moment_when(partial(_has_left, testbed), begin)
+                if left_at > next_at + DEPARTURE_PAUSE_S:
+                    next_at = left_at
         sleep_until(next_at + END_S)
         testbed.check()
         testbed.dump_databases("end")
@@ -120,17 +122,17 @@ def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     return begin
 
 
-def who_must_know(peer: str | None, scenario: Scenario) -> tuple[str, ...]:
+def who_must_know(peer: str, scenario: Scenario) -> tuple[str, ...]:
     """Return home agent, gateway and the node's peer, as event logs name them.
 
-    Gateway and peer only where a node outside tells them where it is; None for a peer inside.
+    Gateway and peer only where a node outside tells them where it is.
     """
     variants = scenario.variants
     company = plan_of(variants, scenario.mobile_nodes).company
     known = [company.home_agent]
     if company.binds_at_gateway:
         known.append(company.security_gateway)
-    if variants.best_path.has_bindings and peer is not None:
+    if variants.best_path.has_bindings:
         known.append(company.node(peer).external_home_address)
     return tuple(str(address) for address in known)
 
@@ -145,19 +147,29 @@ def _move(testbed: Testbed, change: Change, handovers: Handovers) -> None:
         attachment.move(change.node, change.to, handovers.gap_ms, handovers.attach)
 
 
-def _complete_at(
-    registrations: Mapping[str, Registrations], since: Mapping[str, float], begin: float
-) -> float:
-    """Wait until everybody knows where both nodes are; return when that was (CLOCK_REALTIME, s).
+def _complete(registrations: Mapping[str, Registrations], since: Mapping[str, float]) -> bool:
+    """Tell whether everybody knows where both nodes are.
 
-    What a node that has moved was told before `since` does not count. One that is not complete in
-    time is a result as well: the run goes on.
+    What a node that has moved was told before `since` does not count.
+    """
+    return all(known.stand(since.get(node, 0.0)) for node, known in registrations.items())
+
+
+def _has_left(testbed: Testbed) -> bool:
+    """Tell whether r22 stands in for a node: packets inside then find their way to it."""
+    return bool(logged(testbed.event_log("r22"), "node_absent"))
+
+
+def _moment_when(condition: Callable[[], bool], begin: float) -> float:
+    """Wait until something is so; return when that was (CLOCK_REALTIME, s).
+
+    What is not so in time is a result as well: the run goes on.
     """
     at = time.time()
     ends_at = at + COMPLETE_WITHIN_S
     while at < ends_at:
         at = begin + GRID_S * (floor((at - begin) / GRID_S + GRID_TOLERANCE) + 1)
         sleep_until(at)
-        if all(known.stand(since.get(node, 0.0)) for node, known in registrations.items()):
+        if condition():
             break
     return at

@@ -104,4 +104,3 @@ def test_a_handover_waits_for_those_alone_whom_a_node_tells(
 ):
     scenario = load("handover", {name: one.value for name, one in asdict(variants).items()})
     assert set(who_must_know("mn2", scenario)) == {str(address) for address in told}
-    assert set(who_must_know(None, scenario)) == {str(address) for address in told - {PEER}}
