@@ -14,7 +14,7 @@ from pathlib import Path
 from experiments.programs import logged, sleep_until
 from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
-from topologies.addresses import PLAN, plan_of
+from topologies.addresses import PLAN
 
 ACCESS_NETWORKS = tuple(network.name for network in PLAN.access)
 FIRST_NETWORKS = ("wifi1", "cell")
@@ -127,12 +127,11 @@ def who_must_know(peer: str, scenario: Scenario) -> tuple[str, ...]:
 
     Gateway and peer only where a node outside tells them where it is.
     """
-    variants = scenario.variants
-    company = plan_of(variants, scenario.mobile_nodes).company
+    company = scenario.plan.company
     known = [company.home_agent]
     if company.binds_at_gateway:
         known.append(company.security_gateway)
-    if variants.best_path.has_bindings:
+    if scenario.variants.best_path.has_bindings:
         known.append(company.node(peer).external_home_address)
     return tuple(str(address) for address in known)
 

@@ -20,7 +20,7 @@ from experiments.resultset import SCHEMA
 from experiments.scenario import Scenario
 from experiments.systems import systems
 from experiments.testbed import Testbed, links_of
-from topologies.addresses import EVE, INSIDE_LINK, fixed_mac, plan_of
+from topologies.addresses import EVE, INSIDE_LINK, fixed_mac
 from vm import openvswitch
 from vm.clock import Clock
 
@@ -30,7 +30,7 @@ PACKAGES = ("mininet", "ryu", "scapy", "cryptography", "matplotlib")
 
 def describe(spec: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Return run.json: all that a reader of the results must know (docs/schema.md)."""
-    plan = plan_of(scenario.variants, scenario.mobile_nodes)
+    plan = scenario.plan
     company = plan.company
     pairs = scenario.traffic.pairs
     ends = {node for pair in pairs for node in pair}

@@ -28,7 +28,6 @@ from experiments.exchange import Answer, Request
 from experiments.resultset import Event, ResultSet
 from experiments.runner import Options, Watch
 from experiments.scenario import Attach, Move, Network, Node, Scenario, ScenarioError
-from topologies.addresses import plan_of
 from vm import machine, packages
 from vm.clock import Clock
 from vm.errors import LabCrashed, LabError
@@ -84,7 +83,7 @@ class Host:
     @property
     def address(self) -> IPv6Address:
         """By which address others talk to it: a node's is its (internal) home address."""
-        addresses = plan_of(self._testbed.scenario.variants).addresses
+        addresses = self._testbed.scenario.plan.addresses
         if self.name not in addresses:
             known = ", ".join(addresses)
             raise ScenarioError(f"host '{self.name}': no address to give; there are: {known}")

@@ -32,7 +32,7 @@ from mobivpn.variants import (
     VcmAssociation,
     VcmPlace,
 )
-from topologies.addresses import MOST_NODES, USUAL_NODES, node_name
+from topologies.addresses import MOST_NODES, USUAL_NODES, Plan, node_name, plan_of
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 STUDIES = Path(__file__).parent / "study"
@@ -401,6 +401,11 @@ class Scenario(_Model):
         """Where each mobile node is at the beginning."""
         names = map(node_name, range(1, self.mobile_nodes + 1))
         return {name: self.start.get(name, "lan") for name in names}
+
+    @property
+    def plan(self) -> Plan:
+        """The addresses of all hosts, with so many mobile nodes as there are."""
+        return plan_of(self.variants, self.mobile_nodes)
 
     @property
     def variants(self) -> Variants:

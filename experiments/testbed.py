@@ -38,7 +38,7 @@ from mobivpn.host.mtu import inner_mtu
 from mobivpn.ipsec.sa import EspAlgorithm
 from mobivpn.mip6.registration import Phase as RegistrationPhase
 from mobivpn.variants import InsideAuthentication, System
-from topologies.addresses import EVE, INSIDE_LINK, link_local, plan_of
+from topologies.addresses import EVE, INSIDE_LINK, link_local
 from topologies.attachment import Attachment
 from topologies.fake_network import FAKE_LINK, imitate_inside
 from topologies.links import DEFAULT_LINKS, LAN, LinkProfile, longest_round_trip_ms
@@ -93,7 +93,7 @@ class Testbed:
 
     def __init__(self, scenario: Scenario, results: Path, scratch: Path) -> None:
         self.scenario = scenario
-        self.plan = plan_of(scenario.variants, scenario.mobile_nodes)
+        self.plan = scenario.plan
         self._other = systems.load(scenario.system)
         names = [node.name for node in self.plan.company.nodes]
         self._roles = _roles(scenario.system, names)

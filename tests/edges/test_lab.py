@@ -266,6 +266,12 @@ def test_a_scenario_of_ones_own_and_its_addresses(stand_in: Lab, options: Option
     assert one.results.folder.name.endswith("-mine")
 
 
+def test_every_mobile_node_of_a_scenario_has_an_address(stand_in: Lab, options: Options) -> None:
+    given = load("walk", {"mobile_nodes": 16})
+    with Testbed(given, options) as one:
+        assert one.host("mn16").address == given.plan.company.node("mn16").internal_home_address
+
+
 def test_drawn_moves_are_no_experiment_of_ones_own() -> None:
     with pytest.raises(ScenarioError, match="take one of the experiment 'walk'"):
         Testbed("handover")
