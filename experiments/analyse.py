@@ -131,8 +131,8 @@ def _handovers(walk: Walk) -> dict[str, Any] | None:
         "count": len(results),
         "complete": len(gaps_ms),
         "lost": sum(result.lost for result in results),
-        "gap_ms": _spread(gaps_ms),
-        "gap_over_lower_bound": _spread(_gaps_over_bounds(results)),
+        "gap_ms": spread(gaps_ms),
+        "gap_over_lower_bound": spread(_gaps_over_bounds(results)),
     }
 
 
@@ -149,7 +149,7 @@ def _gaps_over_bounds(results: Sequence[MoveResult]) -> list[float]:
     ]
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None]:
+def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Return median, 95th percentile (the value that 95 % do not exceed) and worst."""
     ordered = sorted(values)
     rank = ceil(0.95 * len(ordered))

@@ -29,6 +29,11 @@ class Datagram(NamedTuple):
     turned_ns: int
 
 
+def sender_of(address: bytes) -> int:
+    """Return the number by which an end is known that has this address, 16 bytes."""
+    return int.from_bytes(address[-2:], "big")
+
+
 def encode(datagram: Datagram, size: int = SMALLEST_BYTES) -> bytes:
     """Return the datagram, filled with zeros up to `size` bytes."""
     return HEADER.pack(MAGIC, *datagram).ljust(size, b"\0")

@@ -28,6 +28,7 @@ from experiments.probe_format import (
     SMALLEST_BYTES,
     USUAL_BYTES,
     Datagram,
+    sender_of,
 )
 from experiments.probe_format import decode as decode_datagram
 from experiments.probe_format import encode as encode_datagram
@@ -195,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.output.open("w", buffering=OUTPUT_BUFFER_BYTES) as output,
     ):
         output.write(HEADER_LINE)
-        sender = int.from_bytes(socket.inet_pton(socket.AF_INET6, options.local)[-2:], "big")
+        sender = sender_of(socket.inet_pton(socket.AF_INET6, options.local))
         run(ProbeEnd(endpoint, sender, output, options), endpoint, options)
 
 

@@ -74,10 +74,7 @@ def _window(
     next_move_ns = timeline.next_move_ns(move.begin_ns, move.node)
     # A router holds packets for a node that it looks for: one that comes back soon gets them then,
     # and they were sent for the place that it has left, whatever its new path is.
-    last_move_ns = max(
-        (m.begin_ns for m in timeline.moves if m.node == move.node and m.begin_ns < move.begin_ns),
-        default=0,
-    )
+    last_move_ns = timeline.last_move_ns(move.begin_ns, move.node)
     first = bisect_left(legs, move.earliest_new_ns, key=lambda leg: leg.arrived_ns or 0)
     for leg in islice(legs, first, None):
         if leg.sent_ns < last_move_ns:

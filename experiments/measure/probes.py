@@ -10,7 +10,7 @@ from experiments.errors import ResultError
 from experiments.measure.observe import DatagramKey, Observations
 from experiments.network_plan import NetworkPlan
 from experiments.paths import PacketPath, joined
-from experiments.probe_format import ECHO, HEADERS_BYTES, PORT, PROBE, USUAL_BYTES
+from experiments.probe_format import ECHO, HEADERS_BYTES, PORT, PROBE, USUAL_BYTES, sender_of
 from experiments.resultset import ResultSet, end_name
 
 KIND_BY_NAME = {"probe": PROBE, "echo": ECHO}
@@ -130,10 +130,7 @@ def read_traffic(
     """
     by_number: dict[tuple[str, int], Probe] = {}
     peer = {pair[0]: pair[1], pair[1]: pair[0]}
-    name_by_id = {
-        int.from_bytes(plan.node_by_name[name].internal_home_address[-2:], "big"): name
-        for name in pair
-    }
+    name_by_id = {sender_of(plan.node_by_name[name].internal_home_address): name for name in pair}
     rows = {
         name: list(_rows(results.probe_log_path(end_name(name, peer[name], number))))
         for name in pair

@@ -104,6 +104,12 @@ class Timeline:
             default=END_OF_TIME_NS,
         )
 
+    def last_move_ns(self, time_ns: int, node: str) -> int:
+        """Return when the last move of a node before `time_ns` began, 0 for none."""
+        return max(
+            (m.begin_ns for m in self.moves if m.begin_ns < time_ns and m.node == node), default=0
+        )
+
 
 def read_timeline(events: Iterable[Event], access_networks: frozenset[str]) -> Timeline:
     """Return the timeline told by the testbed's `link_down` and `link_up` events.

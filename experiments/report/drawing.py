@@ -138,6 +138,12 @@ class Picture:
             (folder / f"{self.name}.pdf").write_bytes(_as_pdf(self.figure))
 
 
+def not_drawn(name: str, title: str, why: str = "no run came to a result") -> Picture:
+    """Return a picture without a figure, which says why."""
+    told = f"Not drawn: {why}."
+    return Picture(name, title, told, told, None)
+
+
 def _as_svg(figure: Figure) -> bytes:
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -30,6 +30,7 @@ from experiments.report.drawing import (
     bare,
     blank,
     milliseconds,
+    not_drawn,
     style,
 )
 from experiments.report.record import (
@@ -123,8 +124,8 @@ def round_trip_time(record: Record) -> Picture:
     points = trips(record, one_way)
     if not points:
         came = "arrived" if one_way else "came back"
-        why = f"Not drawn: no probe of this run {came} with its path known."
-        return Picture("round-trip-time", title, why, why, None)
+        why = f"no probe of this run {came} with its path known"
+        return not_drawn("round-trip-time", title, why)
     end_s = record.end_s
     top = 1.12 * max(rtt for _, rtt, _ in points)
     kept = thinned(points, end_s, top)
@@ -370,10 +371,10 @@ def switch_to_direct(record: Record) -> Picture:
     name = "switch-to-direct"
     switch = record.first("switch_to_direct")
     if switch is None:
-        why = "Not drawn: the pair never began to switch to the direct path in this run."
+        why = "the pair never began to switch to the direct path in this run"
         if record.best_path == "via_gateway":
-            why = "Not drawn: in this run the VCM makes no pairs, the gateway is the best path."
-        return Picture(name, title, why, why, None)
+            why = "in this run the VCM makes no pairs, the gateway is the best path"
+        return not_drawn(name, title, why)
     messages = _switch_messages(record, switch)
     first = min([switch.begin_s, *(message.sent_s for message in messages)])
     begin, end = first - BEFORE_SWITCH_S, switch.end_s + AFTER_SWITCH_S
@@ -516,8 +517,8 @@ def moves(record: Record) -> Picture:
     """Return one panel a move: the delay of every probe around its link down."""
     name, title = "moves", "Every move, packet by packet"
     if not record.moves:
-        why = "Not drawn: no move was measured in this run."
-        return Picture(name, title, why, why, None)
+        why = "no move was measured in this run"
+        return not_drawn(name, title, why)
     shown = record.detailed_moves
     columns = 2
     rows = -(-len(shown) // columns)
@@ -580,8 +581,8 @@ def gaps(record: Record) -> Picture:
     name, title = "gaps", "Time without traffic, against its lower bound"
     measured = [move for move in record.detailed_moves if _ways(move)]
     if not measured:
-        why = "Not drawn: no move of this run has a first arrival on its new path."
-        return Picture(name, title, why, why, None)
+        why = "no move of this run has a first arrival on its new path"
+        return not_drawn(name, title, why)
     lines = [(move, label, way) for move in measured for label, way in _ways(move)]
     figure = blank(WIDTH_IN, 0.9 + 0.27 * len(lines), layout="constrained")
     axes = figure.subplots()
@@ -651,8 +652,8 @@ def transfer(record: Record) -> Picture:
     name, title = "transfer", "A TCP transfer across every move"
     ends = {node: passed for node, passed in record.transfers.items() if passed}
     if not ends:
-        why = "Not drawn: no byte of the TCP transfer passed."
-        return Picture(name, title, why, why, None)
+        why = "no byte of the TCP transfer passed"
+        return not_drawn(name, title, why)
     figure: Figure = blank(WIDTH_IN, 1.0 + 1.5 * len(ends), layout="constrained")
     panels = figure.subplots(len(ends), 1, sharex=True, squeeze=False)
     for (node, passed), axes in zip(ends.items(), panels[:, 0], strict=True):

@@ -18,6 +18,7 @@ from experiments.report.drawing import (
     Picture,
     blank,
     milliseconds,
+    not_drawn,
 )
 from experiments.report.record import Handover, Move, Record
 
@@ -120,8 +121,8 @@ def waterfall(shown: Sequence[tuple[Move, Handover]], told: str) -> Picture:
     """Return one row a handover: the stages until the first packet came in by the new path."""
     name, title = "handover-stages", "Where each millisecond of a handover went"
     if not shown:
-        why = "Not drawn: none of the moves shown is a handover."
-        return Picture(name, title, why, why, None)
+        why = "none of the moves shown is a handover"
+        return not_drawn(name, title, why)
     figure = blank(WIDTH_IN, 1.3 + 0.3 * len(shown), layout="constrained")
     axes = figure.subplots()
     for row, (move, handover) in enumerate(shown):
@@ -175,8 +176,8 @@ def exchanges(known: Sequence[tuple[Move, Handover]]) -> Picture:
     name, title = "handover-exchanges", "One handover, exchange by exchange"
     complete = sorted((p for p in known if p[0].gap_ms is not None), key=lambda p: p[0].gap_ms or 0)
     if not complete:
-        why = "Not drawn: no handover of this run has a first arrival in both directions."
-        return Picture(name, title, why, why, None)
+        why = "no handover of this run has a first arrival in both directions"
+        return not_drawn(name, title, why)
     move, handover = complete[(len(complete) - 1) // 2]
     taken = [
         (exchange, begin, end)
@@ -226,8 +227,8 @@ def spread(moves: Sequence[Move]) -> Picture:
             if way.gap_ms is not None:
                 gaps_by_way[label].append(way.gap_ms)
     if not ways:
-        why = "Not drawn: no handover of this run has a first arrival in both directions."
-        return Picture(name, title, why, why, None)
+        why = "no handover of this run has a first arrival in both directions"
+        return not_drawn(name, title, why)
     figure = blank(WIDTH_IN, 3.4, layout="constrained")
     boxes, shares = figure.subplots(1, 2, width_ratios=[1.25, 1])
     labels = sorted(ways)

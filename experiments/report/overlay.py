@@ -18,6 +18,7 @@ from experiments.report.drawing import (
     Picture,
     blank,
     milliseconds,
+    not_drawn,
     style,
 )
 from experiments.report.figures import trips
@@ -185,8 +186,8 @@ def round_trip_times(records: Sequence[Record]) -> Picture:
     name, title = "round-trip-time", f"{what} of each run"
     points = [trips(record, one_way) for record in records]
     if not any(points):
-        why = "Not drawn: no probe of these runs came back with its path known."
-        return Picture(name, title, why, why, None)
+        why = "no probe of these runs came back with its path known"
+        return not_drawn(name, title, why)
     width_s = max(
         max(record.end_s for record in records) / _BINS,
         *(_PROBES_IN_BIN * r.end_s / len(r.probes) for r in records if r.probes),
@@ -246,8 +247,8 @@ def gaps(records: Sequence[Record]) -> Picture:
     every = [[m.gap_ms for m in record.moves if m.kind == "handover"] for record in records]
     known = [[gap for gap in own if gap is not None] for own in every]
     if not any(known):
-        why = "Not drawn: no handover of these runs has a first arrival in both directions."
-        return Picture(name, title, why, why, None)
+        why = "no handover of these runs has a first arrival in both directions"
+        return not_drawn(name, title, why)
     figure = blank(WIDTH_IN, 3.2 + 0.2 * len(records), layout="constrained")
     axes = figure.subplots()
     told = []

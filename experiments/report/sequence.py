@@ -23,6 +23,7 @@ from experiments.report.drawing import (
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
     style,
 )
 from experiments.report.record import Message, Move, Record
@@ -98,8 +99,8 @@ def chart(record: Record, move: Move) -> Picture:
     title = f"Move {move.index + 1}, {move.title}: the messages"
     rows = rows_of(record, move)
     if not rows:
-        why = "Not drawn: no message of this move was seen."
-        return Picture(name, title, why, why, None)
+        why = "no message of this move was seen"
+        return not_drawn(name, title, why)
     shown = rows[:ROWS_AT_MOST]
     hosts = _lifelines(shown, record.pair)
     figure = blank(WIDTH_IN, ROW_IN * (len(shown) + 2.6))

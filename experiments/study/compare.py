@@ -22,6 +22,7 @@ from experiments.report.drawing import (
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
 )
 from experiments.resultset import ResultSet
 from experiments.study.study import Check, Row, Study
@@ -213,8 +214,7 @@ def side_by_side(values: Sequence[Row]) -> Picture:
     """Return all systems, a line each, a panel for each thing that is compared."""
     name, title = "compare", "One walk, with each system"
     if not values:
-        why = "Not drawn: no run came to a result."
-        return Picture(name, title, why, why, None)
+        return not_drawn(name, title)
     figure = blank(WIDTH_IN, 1.5 + 0.5 * len(values), layout="constrained")
     axes_of = figure.subplots(1, 5, sharey=True, width_ratios=(3, 5, 2.2, 2.6, 2.6))
     lines = range(len(values))

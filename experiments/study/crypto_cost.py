@@ -28,13 +28,14 @@ from experiments.measure.probes import Leg
 from experiments.measure.walk import Walk, measure
 from experiments.paths import PacketPath
 from experiments.pcapng import read_frames
-from experiments.probe_format import decode
+from experiments.probe_format import decode, sender_of
 from experiments.report.drawing import (
     LOOKS,
     PATHS,
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
 )
 from experiments.resultset import ResultSet
 from experiments.study.study import Check, Row, Study
@@ -82,8 +83,7 @@ def derive(folder: Path) -> dict[str, Any]:
     passed = {link: _passes(results, link, dissector) for link in ("sg-ext", "sg-lan", "ha")}
     sizes = walk.run["scenario"]["traffic"]["payload_bytes"]
     identity = {
-        name: int.from_bytes(node.internal_home_address[-2:], "big")
-        for name, node in walk.plan.node_by_name.items()
+        name: sender_of(node.internal_home_address) for name, node in walk.plan.node_by_name.items()
     }
     counted: Counter[tuple[Any, ...]] = Counter()
     for probe in walk.traffic.probes():
@@ -257,7 +257,7 @@ def by_packet(values: Sequence[Row], how: str) -> Picture:
     """Return the cost of a packet by algorithm, a panel for each kind of work."""
     name, title = "packet", "What a packet costs, by host and algorithm"
     if not values:
-        return _nothing(name, title)
+        return not_drawn(name, title)
     figure = blank(WIDTH_IN, 3.6, layout="constrained")
     told = []
     lines = (PLAIN, *ALGORITHMS)
@@ -295,7 +295,7 @@ def by_gigabyte(values: Sequence[Row], how: str) -> Picture:
     name, title = "gigabyte", "What a gigabyte's bytes cost, by host and algorithm"
     shown = [v for v in values if v["gigabyte_s"] is not None and v["algorithm"] != PLAIN]
     if not shown:
-        return _nothing(name, title)
+        return not_drawn(name, title)
     figure = blank(WIDTH_IN, 3.2, layout="constrained")
     axes = figure.subplots()
     for (*point, label), look in zip(PANELS, LOOKS, strict=False):
@@ -335,11 +335,6 @@ def _in_words(value: Row) -> str:
         parts.append(f"{value['gigabyte_s']:.1f} s for a gigabyte")
     point = " ".join(str(value[key]).replace("_", " ") for key in POINT)
     return f"{point}: {', '.join(parts)}"
-
-
-def _nothing(name: str, title: str) -> Picture:
-    why = "Not drawn: no run came to a result."
-    return Picture(name, title, why, why, None)
 
 
 STUDY = Study(

@@ -25,6 +25,7 @@ from experiments.report.drawing import (
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
 )
 from experiments.resultset import ResultSet
 from experiments.study.study import Check, Row, Study
@@ -177,8 +178,8 @@ def over_distance(values: Sequence[Row]) -> Picture:
     panels = list(_by_places(values))
     inside = [v for v in values if v["path"] == "inside"]
     if not panels:
-        why = "Not drawn: no run has a probe that came back with its path known."
-        return Picture("over-distance", title, why, why, None)
+        why = "no run has a probe that came back with its path known"
+        return not_drawn("over-distance", title, why)
     figure = blank(WIDTH_IN, 4.2, layout="constrained")
     told = []
     axes_of = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
@@ -251,8 +252,8 @@ def saved(values: Sequence[Row]) -> Picture:
             f"{gained[-1]:.1f} ms ({shares[-1]:.0f} %) at {at[-1]:g} ms"
         )
     if not told:
-        why = "Not drawn: no distance has both a run through the gateway and a direct one."
-        return Picture(name, title, why, why, None)
+        why = "no distance has both a run through the gateway and a direct one"
+        return not_drawn(name, title, why)
     share.set_ylabel("saved of the round trip through the gateway (%)")
     share.set_ylim(0, 100)
     absolute.set_ylabel("saved (ms)")
@@ -276,8 +277,8 @@ def distributions(rows: Sequence[Row]) -> Picture:
     name, title = "distributions", f"Distributions with the gateway {USUAL_MS:g} ms away"
     usual = [row for row in rows if row["gateway_delay_ms"] == USUAL_MS]
     if not usual:
-        why = f"Not drawn: no run with the gateway {USUAL_MS:g} ms away came to a result."
-        return Picture(name, title, why, why, None)
+        why = f"no run with the gateway {USUAL_MS:g} ms away came to a result"
+        return not_drawn(name, title, why)
     figure = blank(WIDTH_IN, 3.8, layout="constrained")
     told = []
     for axes, (measured, what) in zip(

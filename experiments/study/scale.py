@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.analyse import SETUP_RATIO_LIMIT, at_most
+from experiments.analyse import SETUP_RATIO_LIMIT, at_most, spread
 from experiments.databases import read_databases
 from experiments.pcapng import read_frames
 from experiments.report.drawing import (
@@ -18,6 +18,7 @@ from experiments.report.drawing import (
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
 )
 from experiments.resultset import ResultSet, load_object
 from experiments.study.study import Check, Row, Study
@@ -211,14 +212,7 @@ def _one(found: Sequence[Any]) -> Any:
 
 
 def _spread(what: str, found_ms: Sequence[float]) -> dict[str, float | None]:
-    """Return median, what 95 % do not exceed, and the worst."""
-    if not found_ms:
-        return dict.fromkeys((f"{what}_median_ms", f"{what}_p95_ms", f"{what}_worst_ms"))
-    return {
-        f"{what}_median_ms": float(np.median(found_ms)),
-        f"{what}_p95_ms": float(np.percentile(found_ms, 95, method="inverted_cdf")),
-        f"{what}_worst_ms": max(found_ms),
-    }
+    return {f"{what}_{name}_ms": value for name, value in spread(found_ms).items()}
 
 
 def judge(values: Sequence[Row]) -> list[Check]:
@@ -250,16 +244,11 @@ def pictures(values: Sequence[Row], rows: Sequence[Row]) -> list[Picture]:
     return [setup_times(values), load_over_time(rows), load_over_pairs(values)]
 
 
-def _not_drawn(name: str, title: str) -> Picture:
-    why = "Not drawn: no run came to a result."
-    return Picture(name, title, why, why, None)
-
-
 def setup_times(values: Sequence[Row]) -> Picture:
     """Return the set-up times over the number of pairs."""
     name, title = "setup", "How long it takes a pair to become direct, over the number of pairs"
     if not values:
-        return _not_drawn(name, title)
+        return not_drawn(name, title)
     figure = blank(WIDTH_IN, 3.4, layout="constrained")
     at = [value["pairs"] for value in values]
     panels = (("setup", "until both are acknowledged"), ("to_direct", "until both go directly"))
@@ -312,7 +301,7 @@ def load_over_time(rows: Sequence[Row]) -> Picture:
     """Return what crosses sg's links and comes to VCM and sg, of the largest run."""
     name, title = "load-over-time", "What the gateway and the VCM carry while all pairs leave"
     if not rows:
-        return _not_drawn(name, title)
+        return not_drawn(name, title)
     most = max(map(_pairs, rows))
     own = [row for row in rows if row["pairs"] == most]
     figure = blank(WIDTH_IN, 4.6, layout="constrained")
@@ -347,7 +336,7 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
     """Return messages, kernel entries, processor time and memory over the number of pairs."""
     name, title = "load-over-pairs", "What grows with the number of pairs"
     if not values:
-        return _not_drawn(name, title)
+        return not_drawn(name, title)
     at = [value["pairs"] for value in values]
     timed = any(value["vcm_cpu_s"] is not None for value in values)
     panels: list[tuple[str, Sequence[tuple[str, str]]]] = [

@@ -24,6 +24,7 @@ from experiments.report.drawing import (
     WIDTH_IN,
     Picture,
     blank,
+    not_drawn,
 )
 from experiments.resultset import ResultSet
 from experiments.scenario import Scenario
@@ -239,7 +240,7 @@ def goodput(values: Sequence[Row]) -> Picture:
     name, title = "goodput", "What TCP and UDP reach, and what headers leave"
     rates = sorted({value["rate_mbit"] for value in values})
     if not rates:
-        return _nothing(name, title, "no run came to a result")
+        return not_drawn(name, title)
     figure = blank(WIDTH_IN, 4.0, layout="constrained")
     told = []
     for axes, rate in zip(np.atleast_1d(figure.subplots(1, len(rates))), rates, strict=True):
@@ -296,7 +297,7 @@ def load(values: Sequence[Row]) -> Picture:
     shown = max((value["rate_mbit"] for value in values), default=None)
     own = [v for v in values if v["rate_mbit"] == shown and v["protocol"] == "udp"]
     if not own:
-        return _nothing(name, title, "no run came to a result")
+        return not_drawn(name, title)
     links = [
         (f"{label} {way}", f"{device.replace('-', '_')}_{way}_bytes_per_byte")
         for device, label in (("sg-ext", "sg, outside"), ("sg-lan", "sg, inside"),
@@ -343,7 +344,7 @@ def switch(rows: Sequence[Row]) -> Picture:
     shown = max((r["rate_mbit"] for r in walks), default=None)
     own = [r for r in walks if r["rate_mbit"] == shown]
     if not own:
-        return _nothing(name, title, "no run that goes direct came to a result")
+        return not_drawn(name, title, "no run that goes direct came to a result")
     base = studies.base_of("throughput")
     end_s = base["duration_s"]
     figure = blank(WIDTH_IN, 3.6, layout="constrained")
@@ -399,7 +400,7 @@ def slow_start(values: Sequence[Row], rows: Sequence[Row]) -> Picture:
         )  # fmt: skip
         told.append(f"{PATH_NAMES[path]}: {max(mbit):.0f} Mbit/s at most")
     if not told:
-        return _nothing(name, title, "no such transfer came to a result")
+        return not_drawn(name, title, "no such transfer came to a result")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.set_xlabel("time since the transfer's begin (s)")
@@ -410,10 +411,6 @@ def slow_start(values: Sequence[Row], rows: Sequence[Row]) -> Picture:
         "Slow start doubles it each round trip: the longer the path, the later it is filled."
     )
     return Picture(name, title, caption, f"{'; '.join(told)}.", figure)
-
-
-def _nothing(name: str, title: str, why: str) -> Picture:
-    return Picture(name, title, f"Not drawn: {why}.", f"Not drawn: {why}.", None)
 
 
 def _runs() -> Iterator[dict[str, Any]]:
