@@ -12,6 +12,7 @@ from vm.errors import LabError
 # of that copy: a checkout or a results folder may lie in it.
 _MOUNTS = (
     ("sys", "/sys", "sysfs", "defaults"),
+    ("debug", "/sys/kernel/debug", "debugfs", "defaults"),
     ("dev", "/dev", "devtmpfs", "defaults"),
     ("devpts", "/dev/pts", "devpts", "X-mount.mkdir"),
     ("shm", "/dev/shm", "tmpfs", "X-mount.mkdir"),

@@ -1,13 +1,19 @@
 """The lab VM from inside: it has all that native asks for, and native leaves nothing in it."""
 
 import contextlib
+import fcntl
 import os
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from agents.link_monitor import RTMGRP_LINK, LinkTold, decode
+from experiments.programs import go_first
+from topologies.attachment import IFF_UP, IFREQ_FLAGS, SIOCSIFFLAGS
 from vm import lease, machine, native, openvswitch, places
 from vm.clock import Clock
 from vm.errors import LabError, LimitReached
@@ -55,6 +61,63 @@ def test_virtual_time_waits_without_waiting() -> None:
     began = time.monotonic()
     time.sleep(3600)
     assert time.monotonic() - began == pytest.approx(3600, abs=0.01)
+
+
+IDLE_PROGRAM = """
+import os, socket, time
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as links:
+    links.bind((0, 1))
+    while links.recv(65536):
+        for _ in range(200):
+            time.monotonic()
+"""
+
+
+def switch(interface: str, flags: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = IFREQ_FLAGS.pack(interface.encode(), flags)
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
+
+
+def heard(news: socket.socket, interface: str) -> bool:
+    """Wait for news of an interface; return whether it has a carrier."""
+    while True:
+        for told in decode(news.recv(1 << 16)):
+            if isinstance(told, LinkTold) and told.device == interface:
+                return told.usable
+
+
+def test_news_of_a_link_comes_at_once_whatever_programs_that_watch_do() -> None:
+    # Each event wakes the idle programs as well, and each of these wants 50 us then.
+    watching = [subprocess.Popen([sys.executable, "-c", IDLE_PROGRAM]) for _ in range(3)]
+    subprocess.run(["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"], check=True)
+    for interface in ("v0", "v1"):
+        switch(interface, IFF_UP)
+    go_first()
+    late = []
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
+            news.bind((0, RTMGRP_LINK))
+            news.settimeout(1)
+            for _ in range(60):
+                switch("v1", 0)
+                while heard(news, "v0"):
+                    pass
+                time.sleep(0.03)
+                began = time.monotonic_ns()
+                switch("v1", IFF_UP)
+                while not heard(news, "v0"):
+                    pass
+                late.append(time.monotonic_ns() - began)
+                time.sleep(0.02)
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        for process in watching:
+            process.kill()
+            process.wait()
+        subprocess.run(["ip", "link", "del", "v0"], check=True)
+    assert max(late) < 20_000
 
 
 def test_a_native_job_has_a_network_of_its_own_and_leaves_nothing() -> None:
