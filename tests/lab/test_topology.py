@@ -11,6 +11,7 @@ import pytest
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
+from experiments.programs import wait_until
 from topologies.attachment import Attachment
 from topologies.links import DEFAULT_LINKS, LinkProfile, shaping_script
 from topologies.topo import build, configure
@@ -28,6 +29,11 @@ pytestmark = [
 ]
 
 
+def network_links() -> list[str]:
+    names = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True).stdout
+    return re.findall(r"mn\d|s-\w+|inet|wifi", names)
+
+
 @pytest.fixture(scope="module")
 def net() -> Iterator[Mininet]:
     setLogLevel("error")
@@ -41,8 +47,8 @@ def net() -> Iterator[Mininet]:
             yield network
         finally:
             network.stop()
-        names = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True).stdout
-        assert not re.findall(r"mn\d|s-\w+|inet|wifi", names)
+        # A cable goes with a namespace, which the kernel frees when it gets to it.
+        wait_until("the network's links are gone", lambda: not network_links(), 5)
 
 
 def round_trip_ms(net: Mininet, host: str, address: str) -> float:
