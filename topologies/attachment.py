@@ -116,7 +116,7 @@ class Attachment:
         if self.far_end(node) != self._before[node]:
             in_host(self._net.get(node), f"ip link set {self.interface(node)} up\n")
         else:
-            _bring_up(self.far_end(node))
+            bring_up(self.far_end(node))
 
     def begin_overlap(self, node: str, network: str) -> None:
         """Plug a node's second cable into another network while the first one stays."""
@@ -137,7 +137,7 @@ class Attachment:
         """Give a plugged-in second cable its carrier."""
         self._observe("link_up", node, network)
         in_host(self._net.get(node), f"ip link set {self.interface(node)} up\n")
-        _bring_up(self.far_end(node))
+        bring_up(self.far_end(node))
 
     def end_overlap(self, node: str, network: str) -> None:
         """Pull out the first cable: from now on the node is in `network` alone."""
@@ -201,7 +201,7 @@ class Attachment:
             time.sleep(0.001)
 
 
-def _bring_up(interface: str) -> None:
+def bring_up(interface: str) -> None:
     """Set an interface up at once: to start a program for it takes a third of a millisecond."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
         request = IFREQ_FLAGS.pack(interface.encode(), 0)

@@ -23,11 +23,9 @@ ip link set lo up
 # This kernel's scheduler counts in ticks of 10 ms: what runs at a tick pays for all of it, and would then
 # wait behind programs that watch, a kernel thread with news of a link, too (docs/adr/0027). Nobody is owed
 # anything, and what has to run first does so at any time.
-cd /sys/kernel/debug/sched
-echo NO_PLACE_LAG > features
-echo NO_DELAY_DEQUEUE > features
-echo 0 > fair_server/cpu0/runtime
-cd /
+echo NO_PLACE_LAG > /sys/kernel/debug/sched/features
+echo NO_DELAY_DEQUEUE > /sys/kernel/debug/sched/features
+echo 0 > /sys/kernel/debug/sched/fair_server/cpu0/runtime
 setsid $LAB_TERMINAL --wait /bin/sh "$LAB_RUN/job" < /dev/tty1 > /dev/tty1 2>&1
 echo $? > "$LAB_RUN/exit"
 sync

@@ -1,7 +1,6 @@
 """The lab VM from inside: it has all that native asks for, and native leaves nothing in it."""
 
 import contextlib
-import fcntl
 import os
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from agents.link_monitor import RTMGRP_LINK, LinkTold, decode
 from experiments.programs import go_first
-from topologies.attachment import IFF_UP, IFREQ_FLAGS, SIOCSIFFLAGS
+from topologies.attachment import bring_up
 from vm import lease, machine, native, openvswitch, places
 from vm.clock import Clock
 from vm.errors import LabError, LimitReached
@@ -74,12 +73,6 @@ with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as 
 """
 
 
-def switch(interface: str, flags: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = IFREQ_FLAGS.pack(interface.encode(), flags)
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
-
-
 def heard(news: socket.socket, interface: str) -> bool:
     """Wait for news of an interface; return whether it has a carrier."""
     while True:
@@ -93,7 +86,7 @@ def test_news_of_a_link_comes_at_once_whatever_programs_that_watch_do() -> None:
     watching = [subprocess.Popen([sys.executable, "-c", IDLE_PROGRAM]) for _ in range(3)]
     subprocess.run(["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"], check=True)
     for interface in ("v0", "v1"):
-        switch(interface, IFF_UP)
+        bring_up(interface)
     go_first()
     late = []
     try:
@@ -101,12 +94,12 @@ def test_news_of_a_link_comes_at_once_whatever_programs_that_watch_do() -> None:
             news.bind((0, RTMGRP_LINK))
             news.settimeout(1)
             for _ in range(60):
-                switch("v1", 0)
+                subprocess.run(["ip", "link", "set", "v1", "down"], check=True)
                 while heard(news, "v0"):
                     pass
                 time.sleep(0.03)
                 began = time.monotonic_ns()
-                switch("v1", IFF_UP)
+                bring_up("v1")
                 while not heard(news, "v0"):
                     pass
                 late.append(time.monotonic_ns() - began)
