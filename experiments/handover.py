@@ -11,6 +11,7 @@ from itertools import permutations, product
 from math import floor
 from pathlib import Path
 
+from experiments import walk
 from experiments.programs import logged, sleep_until
 from experiments.scenario import Handovers, Scenario
 from experiments.testbed import Testbed
@@ -88,38 +89,35 @@ class Registrations:
 
 def run(scenario: Scenario, results: Path, scratch: Path) -> float:
     """Run the handovers, return the time zero (s); docs/schema.md says what they leave."""
+    return walk.run(scenario, results, scratch, conduct=_by_chance)
+
+
+def _by_chance(testbed: Testbed, begin: float) -> None:
+    """Make the handovers that the seed draws, each when the one before is complete."""
+    scenario = testbed.scenario
     handovers = scenario.handovers
     assert handovers is not None
-    with Testbed(scenario, results, scratch) as testbed:
-        testbed.dump_databases("start")
-        begin = testbed.start_traffic()
-        sleep_until(begin)
-        testbed.record("walk_begin")
-        registrations = {
-            node: Registrations(testbed.event_log(node), who_must_know(peer, scenario))
-            for node, peer in permutations(scenario.traffic.between)
-        }
-        next_at = begin
-        for number, change in enumerate(draw(scenario), 1):
-            sleep_until(next_at + change.pause_s)
-            testbed.check()
-            testbed.record("walk_step", change.node, number=number, to=change.to)
-            moved_at = time.time()
-            _move(testbed, change, handovers)
-            next_at = time.time()
-            if number >= len(FIRST_NETWORKS):
-                since = {change.node: moved_at}
-                next_at = _moment_when(partial(_complete, registrations, since), begin)
-            else:
-                # Where no signalling is lost, it is long before the pause is over.
-                left_at = _moment_when(partial(_has_left, testbed), begin)
-                if left_at > next_at + DEPARTURE_PAUSE_S:
-                    next_at = left_at
-        sleep_until(next_at + END_S)
+    registrations = {
+        node: Registrations(testbed.event_log(node), who_must_know(peer, scenario))
+        for node, peer in permutations(scenario.traffic.between)
+    }
+    next_at = begin
+    for number, change in enumerate(draw(scenario), 1):
+        sleep_until(next_at + change.pause_s)
         testbed.check()
-        testbed.dump_databases("end")
-        testbed.record("walk_end")
-    return begin
+        testbed.record("walk_step", change.node, number=number, to=change.to)
+        moved_at = time.time()
+        _move(testbed, change, handovers)
+        next_at = time.time()
+        if number >= len(FIRST_NETWORKS):
+            since = {change.node: moved_at}
+            next_at = _moment_when(partial(_complete, registrations, since), begin)
+        else:
+            # Where no signalling is lost, it is long before the pause is over.
+            left_at = _moment_when(partial(_has_left, testbed), begin)
+            if left_at > next_at + DEPARTURE_PAUSE_S:
+                next_at = left_at
+    sleep_until(next_at + END_S)
 
 
 def who_must_know(peer: str, scenario: Scenario) -> tuple[str, ...]:

@@ -1,22 +1,18 @@
-"""What a lab under way takes of its machine: memory, and of each program the processor time."""
+"""What a lab under way takes of its machine: memory, its own and each program's."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
-USER_TICKS, SYSTEM_TICKS = 11, 12
-"""Fields of /proc/PID/stat (utime, stime), counted behind the command's name and from 0 on."""
 KIB_PER_MIB = 1024
 
 
 def load_of(pid_by_program: Mapping[str, int], proc: Path = PROC) -> dict[str, Any]:
-    """Return memory (MiB) and processor time (s) of a lab and of programs in it.
+    """Return the memory (MiB) of a lab and of programs in it.
 
     `rss_mib` is all that a program has in memory. Programs are forked off one, and share with it
-    what they have not written to: together they take less than the sum. Processor time is in
-    hundredths of a second; with the virtual clock computing takes none, and it is 0.
+    what they have not written to: together they take less than the sum.
     """
     memory = _kib(proc / "meminfo")
     return {
@@ -24,17 +20,10 @@ def load_of(pid_by_program: Mapping[str, int], proc: Path = PROC) -> dict[str, A
             "total": memory["MemTotal"] / KIB_PER_MIB,
             "used": (memory["MemTotal"] - memory["MemAvailable"]) / KIB_PER_MIB,
         },
-        "programs": {name: _program(proc / str(pid)) for name, pid in pid_by_program.items()},
-    }
-
-
-def _program(own: Path) -> dict[str, float]:
-    status = _kib(own / "status")
-    behind_name = (own / "stat").read_text().rpartition(")")[2].split()
-    ticks = int(behind_name[USER_TICKS]) + int(behind_name[SYSTEM_TICKS])
-    return {
-        "rss_mib": status["VmRSS"] / KIB_PER_MIB,
-        "cpu_s": ticks / os.sysconf("SC_CLK_TCK"),
+        "programs": {
+            name: {"rss_mib": _kib(proc / str(pid) / "status")["VmRSS"] / KIB_PER_MIB}
+            for name, pid in pid_by_program.items()
+        },
     }
 
 

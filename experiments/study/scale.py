@@ -53,7 +53,7 @@ SETUP, BOUND, BEST_PATH, LOST, CLEAR = (
     "clear_text_packets",
 )
 PACKETS, BYTES, MESSAGES = "packets", "bytes", "messages"
-CPU, RSS, MEMORY = "cpu_s", "rss_mib", "lab_memory_mib"
+RSS, MEMORY = "rss_mib", "lab_memory_mib"
 ASSOCIATIONS, POLICIES = "sg_associations", "sg_policies"
 
 
@@ -81,7 +81,7 @@ def derive(folder: Path) -> dict[str, Any]:
     run = results.load_run()
     pairs = 1 + len(run["other_pairs"])
     found = [*_of_pairs(results, run), *_of_links(results, run), *_of_messages(results, run)]
-    found += [*_of_machine(folder, run), *_of_databases(results)]
+    found += [*_of_machine(folder), *_of_databases(results)]
     return {"rows": [dict(zip(COLUMNS, (pairs, *row), strict=True)) for row in found]}
 
 
@@ -134,14 +134,11 @@ def _bin(after_s: float) -> float:
     return round(floor(after_s / BIN_S) * BIN_S, 3)
 
 
-def _of_machine(folder: Path, run: Mapping[str, Any]) -> Found:
-    load = load_object(folder / "load.json")
-    at_end, at_start = load["end"]["programs"], load["start"]["programs"]
+def _of_machine(folder: Path) -> Found:
+    at_end = load_object(folder / "load.json")["end"]
     for name in PROGRAMS:
-        took_s = round(at_end[name]["cpu_s"] - at_start[name]["cpu_s"], 2)
-        yield CPU, name, None, None if run["clock"] == "virtual" else took_s
-        yield RSS, name, None, at_end[name]["rss_mib"]
-    yield MEMORY, "", None, load["end"]["memory_mib"]["used"]
+        yield RSS, name, None, at_end["programs"][name]["rss_mib"]
+    yield MEMORY, "", None, at_end["memory_mib"]["used"]
 
 
 def _of_databases(results: ResultSet) -> Found:
@@ -197,7 +194,6 @@ def _value(pairs: int, rows: Sequence[Row]) -> Row:
         },
         ASSOCIATIONS: _one(of(ASSOCIATIONS)),
         POLICIES: _one(of(POLICIES)),
-        **{f"{name}_cpu_s": _one(of(CPU, name)) for name in PROGRAMS},
         **{f"{name}_rss_mib": _one(of(RSS, name)) for name in PROGRAMS},
         MEMORY: _one(of(MEMORY)),
     }
@@ -333,12 +329,11 @@ def load_over_time(rows: Sequence[Row]) -> Picture:
 
 
 def load_over_pairs(values: Sequence[Row]) -> Picture:
-    """Return messages, kernel entries, processor time and memory over the number of pairs."""
+    """Return messages, kernel entries and memory over the number of pairs."""
     name, title = "load-over-pairs", "What grows with the number of pairs"
     if not values:
         return not_drawn(name, title)
     at = [value["pairs"] for value in values]
-    timed = any(value["vcm_cpu_s"] is not None for value in values)
     panels: list[tuple[str, Sequence[tuple[str, str]]]] = [
         ("messages in all", [(f"{host}_messages", host) for host in HOSTS]),
         (
@@ -349,8 +344,6 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
         ("memory of the lab (MiB)", [(MEMORY, "in use")]),
         ("memory of a program (MiB)", [(f"{p}_rss_mib", p) for p in PROGRAMS]),
     ]
-    if timed:
-        panels.append(("processor time (s)", [(f"{p}_cpu_s", p) for p in PROGRAMS]))
     figure = blank(WIDTH_IN, 5.4, layout="constrained")
     places = figure.subplots(2, 3).flat
     for (label, lines), axes in zip(panels, places, strict=False):
@@ -369,14 +362,8 @@ def load_over_pairs(values: Sequence[Row]) -> Picture:
         "Messages that VCM and sg send and get from time zero on; frames on sg's links, both "
         "directions; entries of sg's databases, and memory, at the end "
         "of the run; of a program all that is resident, shared pages with it; of the lab, what is "
-        "not available. "
-    )
-    caption += (
-        "Processor time from time zero to the end, in hundredths of a second, on the machine that "
-        "ran it."
-        if timed
-        else "Processor time is not there: with the virtual clock computing takes none "
-        "(docs/how-to/studies.md says why --clock cpu does not tell it well)."
+        "not available. Processor time is not there: with the virtual clock computing takes none "
+        "(docs/how-to/studies.md says why --clock cpu does not tell it either)."
     )
     last = values[-1]
     told = (
@@ -397,4 +384,6 @@ STUDY = Study(
     values_of=values_of,
     judge=judge,
     pictures=pictures,
+    # Other versions of Python and of the libraries take other memory.
+    varies=dict.fromkeys((*(f"{name}_{RSS}" for name in PROGRAMS), MEMORY), 0.25),
 )

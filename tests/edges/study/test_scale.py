@@ -25,22 +25,24 @@ from experiments.study.scale import (
 from tests.support.sample_results import write_sample
 
 
-def load_at(cpu_s: float) -> dict[str, Any]:
+def load_with(used_mib: float) -> dict[str, Any]:
     """Return load.json's account of one moment."""
     return {
-        "memory_mib": {"total": 1500.0, "used": 300.0},
-        "programs": {name: {"rss_mib": 36.0, "cpu_s": cpu_s} for name in PROGRAMS},
+        "memory_mib": {"total": 1500.0, "used": used_mib},
+        "programs": {name: {"rss_mib": 36.0} for name in PROGRAMS},
     }
 
 
 @pytest.fixture(params=["virtual", "cpu"])
 def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a walk of one pair, with what its programs took."""
+    """Return a walk of one pair, with the memory that its programs took."""
     folder = write_sample(tmp_path / "walk")
     run = json.loads((folder / "run.json").read_text())
     run |= {"clock": request.param, "other_pairs": []}
     (folder / "run.json").write_text(json.dumps(run))
-    (folder / "load.json").write_text(json.dumps({"start": load_at(0.1), "end": load_at(0.25)}))
+    (folder / "load.json").write_text(
+        json.dumps({"start": load_with(200.0), "end": load_with(300.0)})
+    )
     return folder
 
 
@@ -60,7 +62,7 @@ def test_a_runs_figures_are_those_of_its_files(sample: Path):
     assert 112.4 <= took_ms <= direct_ms
     assert of(rows, "lost_by_switch", "mn1-mn2") == [0]
     assert of(rows, "clear_text_packets", "") == [0]
-    assert of(rows, "cpu_s", "vcm") == [None if virtual else 0.15]
+    assert of(rows, "rss_mib", "vcm") == [36.0]
     assert of(rows, "lab_memory_mib", "") == [300.0]
     # The sample's gateway has one association of each node when both are home.
     assert (of(rows, "sg_associations", "sg"), of(rows, "sg_policies", "sg")) == ([2], [0])
@@ -130,7 +132,7 @@ def test_so_many_runs_go_at_a_time_as_have_memory_for_the_largest(
 
 def rows_with(pairs: int, **changed: Any) -> list[dict[str, Any]]:
     """Return what a run with so many pairs leaves; `changed` is so of its last pair or of all."""
-    told = {"setup": 113.0, "direct": 450.0, "lost": 0, "clear": 0, "cpu": None, "bound": 112.4}
+    told = {"setup": 113.0, "direct": 450.0, "lost": 0, "clear": 0, "bound": 112.4}
     last = told | changed
     found: list[tuple[Any, ...]] = []
     for number in range(1, pairs + 1):
@@ -147,7 +149,7 @@ def rows_with(pairs: int, **changed: Any) -> list[dict[str, Any]]:
         found += [("bytes", link, at_s, 2000 * pairs) for link in ("sg-ext", "sg-lan")]
         found += [("messages", host, at_s, 5 * pairs) for host in ("vcm", "sg")]
     for name in PROGRAMS:
-        found += [("cpu_s", name, None, last["cpu"]), ("rss_mib", name, None, 36.0)]
+        found.append(("rss_mib", name, None, 36.0))
     found += [
         ("lab_memory_mib", "", None, 250.0 + 45 * pairs),
         ("sg_associations", "sg", None, 5 + 16 * pairs),
@@ -180,7 +182,7 @@ def test_each_number_of_pairs_is_one_value():
     # Of three hundredths of a second, two are in the same tenth.
     assert last["vcm_messages_in_busiest_tenth"] == 10 * max(PAIRS)
     assert last["sg-ext_bytes_in_busiest_tenth"] == 4000 * max(PAIRS)
-    assert last["vcm_cpu_s"] is None
+    assert last["vcm_rss_mib"] == 36.0
 
 
 def test_runs_as_they_are_pass():
@@ -206,24 +208,23 @@ def test_a_run_that_is_missing_fails():
 
 
 def test_off_the_virtual_clock_set_up_is_told_and_not_judged():
-    rows = [row for pairs in PAIRS for row in rows_with(pairs, setup=900.0, bound=None, cpu=0.3)]
+    rows = [row for pairs in PAIRS for row in rows_with(pairs, setup=900.0, bound=None)]
     assert failed(rows) == []
-    assert values_of(rows)[-1]["vcm_cpu_s"] == 0.3
+    assert values_of(rows)[-1]["setup_worst_ms"] == 900.0
 
 
 def test_the_figures_are_drawn_and_say_why_where_there_is_nothing(tmp_path: Path):
-    timed = [row for pairs in PAIRS for row in rows_with(pairs, bound=None, cpu=0.1 * pairs)]
+    no_bound = [row for pairs in PAIRS for row in rows_with(pairs, bound=None)]
     with style():
         drawn = pictures(values_of(every()), every())
-        with_time = pictures(values_of(timed), timed)
+        without_bound = pictures(values_of(no_bound), no_bound)
         empty = pictures([], [])
-    for picture in (*drawn, *with_time):
+    for picture in (*drawn, *without_bound):
         picture.save(tmp_path)
         assert (tmp_path / f"{picture.name}.pdf").stat().st_size > 1000
     setup, over_time, over_pairs = drawn
     assert "113.0 ms with 1 and 113.0 ms with" in setup.alternative
     assert f"vcm {5 * max(PAIRS)}" in over_time.alternative
     assert "with the virtual clock computing takes none" in over_pairs.caption
-    assert "hundredths of a second" in with_time[2].caption
     assert all(picture.figure is None for picture in empty)
     assert all(picture.caption.startswith("Not drawn: ") for picture in empty)
