@@ -1,6 +1,8 @@
 """Join a core that speaks Mobile IPv6 to the mobility socket."""
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 from typing import Any, Protocol
@@ -15,6 +17,25 @@ from mobivpn.mip6.effects import SendMobility
 from mobivpn.mip6.messages import BindingUpdate
 
 log = logging.getLogger(__name__)
+
+TOLD_APART_S = 1.0
+
+
+class Unsent:
+    """What could not be sent, by reason: told once a second at most, since anybody can ask for
+    answers that go nowhere."""
+
+    def __init__(self) -> None:
+        self._untold = Counter[str]()
+        self._next_at = float("-inf")
+
+    def count(self, reason: str, now: float) -> None:
+        """Count one more (`now` in s), and tell of all that are not told yet, if it is time."""
+        self._untold[reason] += 1
+        if now >= self._next_at:
+            self._next_at = now + TOLD_APART_S
+            log.info("not sent: %s", "; ".join(f"{n} x {why}" for why, n in self._untold.items()))
+            self._untold.clear()
 
 
 class MobilityCore(Protocol):
@@ -34,7 +55,7 @@ class MobilityCore(Protocol):
 
 def speak_mobility(driver: Driver, core: MobilityCore) -> None:
     """Let `core` send and receive mobility headers, and hear of home addresses without binding."""
-    mobility, options = MobilitySocket(), hear_of_refused_options()
+    mobility, options, unsent = MobilitySocket(), hear_of_refused_options(), Unsent()
 
     def send(effect: SendMobility) -> None:
         data = codec.encode(effect.message, effect.source, effect.destination)
@@ -46,7 +67,7 @@ def speak_mobility(driver: Driver, core: MobilityCore) -> None:
             mobility.send(data, effect.source, effect.destination, mark, care_of_address)
         except OSError as error:
             # As good as lost on the way; sending again is the core's business.
-            log.info("%s to %s: %s", type(effect.message).__name__, effect.destination, error)
+            unsent.count(f"{type(effect.message).__name__} ({error.strerror})", time.monotonic())
 
     def received(now: float) -> Iterable[Any]:
         return [

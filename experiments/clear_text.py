@@ -3,7 +3,9 @@
 A packet is clear text if, outside any ESP, it holds an address of the VPN anywhere (also as a
 neighbour discovery target, in a mobility option or quoted in an ICMPv6 error), or if it is UDP, TCP
 or an echo (also in a fragment, in IPv4, under AH, quoted). Neighbour discovery, multicast listener
-reports and mobility headers are none as long as they hold no VPN address. What an attacker says of
+reports and mobility headers are none as long as they hold no VPN address, except for a test of the
+home address, where nodes have an association with their home agent to hide its token (RFC 6275
+section 5.2.5). What an attacker says of
 the VPN in a network of its own is none either: it gives nothing away. Nor is an address that is an
 end of ESP which goes between VPN addresses on purpose: that of the VCM, where MN-VCM is direct.
 """
@@ -22,6 +24,7 @@ from experiments.dissect import (
     Ipv4,
     Ipv6,
     Layers,
+    Mobility,
     NextHeader,
     Tcp,
     Udp,
@@ -30,6 +33,8 @@ from experiments.errors import ResultError
 from experiments.network_plan import TunnelEnd
 
 ICMPV6_ECHO = (128, 129)
+HOME_TESTS = (1, 3)
+"""Mobility header types of HoTI and HoT."""
 UPPER_LAYERS = (NextHeader.UDP, NextHeader.TCP, NextHeader.ICMPV6)
 IPV4_UPPER_LAYERS = (1, NextHeader.UDP, NextHeader.TCP)
 NANOSECONDS = 1_000_000_000
@@ -59,6 +64,8 @@ def clear_text_in(
     vpn_prefixes: tuple[bytes, ...],
     bare_esp_ends: frozenset[tuple[bytes, bytes]] = frozenset(),
     tunnel_end: TunnelEnd | None = None,
+    *,
+    hides_home_tests: bool = False,
 ) -> str | None:
     """Return what of `frame` is clear text, or None; `layers` are those of the same frame.
 
@@ -85,6 +92,8 @@ def clear_text_in(
             return "tcp"
         if isinstance(layer, Icmpv6) and layer.type in ICMPV6_ECHO:
             return "echo"
+        if hides_home_tests and isinstance(layer, Mobility) and layer.type in HOME_TESTS:
+            return "home test"
         if isinstance(layer, Fragment) and layer.offset and layer.protocol in UPPER_LAYERS:
             return "fragment"
         if isinstance(layer, Ipv4) and layer.protocol in IPV4_UPPER_LAYERS:
@@ -112,6 +121,7 @@ def tshark_clear_text(
     attackers: Iterable[bytes] = (),
     bare_esp_ends: Iterable[tuple[bytes, bytes]] = (),
     tunnel_end: TunnelEnd | None = None,
+    hides_home_tests: bool = False,
 ) -> dict[str, int]:
     """Count clear text packets by link with tshark alone, without keys: nothing of ours judges.
 
@@ -125,6 +135,8 @@ def tshark_clear_text(
         ports = " || ".join(f"udp.port == {port}" for port in sorted(tunnel_end.udp_ports))
         udp = f"(udp && !(ipv6.addr == {IPv6Address(tunnel_end.address)} && ({ports})))"
     wanted = [udp, "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
+    if hides_home_tests:
+        wanted += [f"mip6.mhtype == {kind}" for kind in HOME_TESTS]
     wanted += [
         f"(ipv6.fraghdr.offset > 0 && ipv6.fraghdr.nxt == {int(protocol)})"
         for protocol in UPPER_LAYERS

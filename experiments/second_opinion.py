@@ -37,6 +37,7 @@ def clear_text_by_tshark(folder: Path, tshark: str = "tshark") -> dict[str, int]
         attackers=plan.fake_networks.values(),
         bare_esp_ends=plan.bare_esp_ends,
         tunnel_end=plan.tunnel_end,
+        hides_home_tests=plan.is_ours,
     )
 
 

@@ -163,7 +163,8 @@ class _LinkObserver:
             layers = self._dissector.layers(frame)
             if self._is_external_at(time_ns) and hardware_source(frame) not in attackers:
                 what = clear_text_in(
-                    frame, layers, prefixes, self._plan.bare_esp_ends, self._plan.tunnel_end
+                    *(frame, layers, prefixes, self._plan.bare_esp_ends, self._plan.tunnel_end),
+                    hides_home_tests=self._plan.is_ours,
                 )
                 if what is not None:
                     self._seen.clear_text.append(ClearText(time_ns, self._link, what))

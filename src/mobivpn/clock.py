@@ -76,7 +76,10 @@ class Backoff:
 
     def interval_s(self, sent: int) -> float:
         """Return how long to wait (s) after the `sent`-th sending (1 is the first)."""
-        return min(self.initial_s * 2.0 ** (sent - 1), self.maximum_s)
+        try:
+            return min(self.initial_s * 2.0 ** (sent - 1), self.maximum_s)
+        except OverflowError:
+            return self.maximum_s
 
     def exhausted(self, sent: int) -> bool:
         """Tell whether `sent` sendings are all that are allowed."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.resultset import ResultSet
+from experiments.second_opinion import clear_text_by_tshark, mobility_opinions
 from tests.support.runs import Run, asked
 
 RUNS = 6
@@ -50,6 +51,15 @@ def test_soft_handovers_lose_nothing(runs: Sequence[Run]):
     assert run.failed == []
     assert summary["handovers"]["lost"] == 0
     assert summary["handovers"]["gap_ms"]["worst"] == 0
+
+
+@pytest.mark.runs(SOFT, LOSSY)
+def test_every_mobility_message_is_faultless_and_no_home_test_is_to_be_read(runs: Sequence[Run]):
+    for run in runs:
+        opinions = mobility_opinions(run.folder)
+        assert all(opinion.faultless for opinion in opinions.values()), opinions
+        assert opinions["mn1"].messages > 0
+        assert set(clear_text_by_tshark(run.folder).values()) == {0}
 
 
 @pytest.mark.runs(LOSSY)

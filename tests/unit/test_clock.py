@@ -56,6 +56,10 @@ def test_intervals_double_up_to_the_maximum():
     assert [backoff.interval_s(sent) for sent in (1, 2, 3, 4, 5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
+def test_a_backoff_without_end_stays_at_its_greatest_interval():
+    assert Backoff(1.0, 32.0).interval_s(10**6) == 32.0
+
+
 def test_a_bounded_backoff_is_exhausted_after_its_attempts():
     assert not Backoff(1.0, 2.0, attempts=3).exhausted(2)
     assert Backoff(1.0, 2.0, attempts=3).exhausted(3)

@@ -35,7 +35,6 @@ from mobivpn.ipsec.selector import (
     EVERYWHERE,
     IPPROTO_MH,
     Direction,
-    MobilityType,
     TrafficSelector,
     host,
 )
@@ -216,17 +215,17 @@ class HomeAgentDatabases:
                 self.associations[Purpose.NODE_HOME_AGENT_TUNNEL, node.name], care_of_address
             )
         )
+        # Of a packet that it forwards Linux does not know the mobility header's type: a selector
+        # with one would let home tests pass in clear (net/xfrm/xfrm_policy.c, decode_session6).
         yield SecurityPolicy(
-            name=f"{node.name}/home_test",
+            name=f"{node.name}/mobility_to_node",
             direction=Direction.OUTBOUND,
-            selector=TrafficSelector(
-                EVERYWHERE, host(home), IPPROTO_MH, MobilityType.HOME_TEST.value
-            ),
+            selector=TrafficSelector(EVERYWHERE, host(home), IPPROTO_MH),
             action=PolicyAction.PROTECT,
             precedence=Precedence.MOBILITY,
             templates=(EspTemplate(own, care_of_address, Mode.TUNNEL, reqid),),
         )
-        # HoTI comes under ESP, what the node sends as a correspondent comes by the plain tunnel.
+        # Tests come under ESP, what else the node sends as a correspondent by the plain tunnel.
         yield SecurityPolicy(
             name=f"{node.name}/mobility",
             direction=Direction.FORWARD,

@@ -272,7 +272,13 @@ class MobileNodeHost(Roaming[Effect]):
             given = self._correspondent.message_received(
                 message, source, destination, now, care_of_address
             )
-        elif isinstance(message, BindingError) and source in self._bound_from_inside():
+        elif (
+            isinstance(message, BindingError)
+            and message.status == ErrorStatus.UNKNOWN_BINDING
+            and message.home_address == self._me.external_home_address
+            and destination in (message.home_address, self._source_by_peer.get(source))
+            and source in self._bound_from_inside()
+        ):
             # The peer has come inside as well.
             given = self._mobility.forget(source)
         elif message is not None:
@@ -280,6 +286,7 @@ class MobileNodeHost(Roaming[Effect]):
         carried = self._carry_on(given, now)
         if (
             isinstance(message, CareOfTestInit)
+            and given
             and source not in self._care_of_address_by_peer.values()
         ):
             carried += self._carry_on(self._mobility.somebody_moved(now), now)

@@ -258,15 +258,17 @@ class NodeDatabases:
             )
         if isinstance(place, Outside):
             yield from self._mobility_by_gateway(place, bindings)
-            yield self._mobility_out(
-                MobilityType.HOME_TEST_INIT,
-                EspTemplate(
-                    bindings.source_to(self.company.home_agent, place),
-                    self.company.home_agent,
-                    Mode.TUNNEL,
-                    Purpose.NODE_HOME_AGENT_TUNNEL.value,
-                ),
-            )
+            # Its own tests, and what it answers to its peers': tokens are for nobody else's eyes.
+            for tested in (MobilityType.HOME_TEST_INIT, MobilityType.HOME_TEST):
+                yield self._mobility_out(
+                    tested,
+                    EspTemplate(
+                        bindings.source_to(self.company.home_agent, place),
+                        self.company.home_agent,
+                        Mode.TUNNEL,
+                        Purpose.NODE_HOME_AGENT_TUNNEL.value,
+                    ),
+                )
         if isinstance(place, Outside) or (
             isinstance(place, Inside) and place.care_of_address is not None
         ):

@@ -227,7 +227,7 @@ class PlainNodeHost(Roaming[Effect]):
             given = self._mobility.message_received(message, source, destination, now)
         carried = self._carry_on(given, now)
         known = self._care_of_address_by_peer.values()
-        if isinstance(message, CareOfTestInit) and source not in known:
+        if isinstance(message, CareOfTestInit) and given and source not in known:
             carried += self._carry_on(self._mobility.somebody_moved(now), now)
         return [*carried, *self._input.drops(now)]
 

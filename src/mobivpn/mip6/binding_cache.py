@@ -1,7 +1,8 @@
 """Who is where: the bindings that a correspondent or home agent holds (RFC 6275 section 9.1).
 
 Of a binding that is gone, the sequence number is remembered until the nonces of its last update
-have expired: a replayed update must not bring it back (section 5.2.8).
+have expired, and as long as a given key could prove it again: a replayed update must not bring it
+back (section 5.2.8).
 """
 
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class BindingCache:
         default_factory=dict[IPv6Address, tuple[int, float]]
     )
     """Sequence number of a binding that is gone, and until when (s) it is remembered."""
+    _kept: set[IPv6Address] = field(default_factory=set[IPv6Address])
+    """Home addresses whose numbers are remembered longer."""
 
     def __len__(self) -> int:
         return len(self._bindings)
@@ -63,6 +66,13 @@ class BindingCache:
         self._bindings.pop(home_address, None)
         self._former[home_address] = (sequence, now + MAX_NONCE_LIFETIME_S)
 
+    def keep_number(self, home_address: IPv6Address, *, keep: bool) -> None:
+        """Remember the number of a home address's binding however long it is gone, or no longer."""
+        if keep:
+            self._kept.add(home_address)
+        else:
+            self._kept.discard(home_address)
+
     def pop_expired(self, now: float) -> list[Binding]:
         """Remove and return what has expired at `now`."""
         expired = [binding for binding in self._bindings.values() if binding.expires_at <= now]
@@ -71,8 +81,9 @@ class BindingCache:
         return expired
 
     def _last_sequence(self, home_address: IPv6Address, now: float) -> int | None:
-        for old in [home for home, (_, until) in self._former.items() if until <= now]:
-            del self._former[old]
+        old = {home for home, (_, until) in self._former.items() if until <= now}
+        for home in old - self._kept:
+            del self._former[home]
         binding = self._bindings.get(home_address)
         if binding is not None:
             return binding.sequence

@@ -38,7 +38,8 @@ class CorrespondentNode:
 
     Updates for `protected` home addresses come under IPsec, as the host's policies see to: they
     need no authenticator. `other_names` are home addresses of nodes that register under another:
-    a deletion under either name is of the same binding, and both are numbered in one series.
+    a deletion under either name is of the same binding, both are numbered in one series, and
+    nothing is bound to the other name.
     `dropped` counts, by reason, the messages that were ignored.
     """
 
@@ -74,6 +75,7 @@ class CorrespondentNode:
         routability is asked for again.
         """
         self._proofs.keys_given(home_address, keys)
+        self._cache.keep_number(home_address, keep=bool(keys))
 
     def forget(self, home_address: IPv6Address, now: float) -> list[CorrespondentEffect]:
         """Drop a binding by this host's own decision; repeated, it does nothing."""
@@ -124,7 +126,8 @@ class CorrespondentNode:
         while (home_address := self._refresh.pop_next(now)) is not None:
             binding = self._cache[home_address]
             own, request = binding.own_address, BindingRefreshRequest()
-            effects.append(SendMobility(own, home_address, request, binding.care_of_address))
+            # Without a routing header, whatever the cache says (section 6.1.1).
+            effects.append(SendMobility(own, home_address, request, via_home_agent=True))
         return effects
 
     def _drop(self, reason: str) -> list[CorrespondentEffect]:
@@ -138,6 +141,8 @@ class CorrespondentNode:
         destination: IPv6Address,
         now: float,
     ) -> list[CorrespondentEffect]:
+        if not is_unicast_routable(source) or destination.is_multicast:
+            return self._drop("misdirected")
         answer = self._proofs.test(message, source, now)
         return [SendMobility(destination, source, answer, via_home_agent=True)]
 
@@ -179,6 +184,8 @@ class CorrespondentNode:
             return Status.HOME_REGISTRATION_NOT_SUPPORTED
         if update.wanted is None:
             return None
+        if self._name(update.home_address) != update.home_address:
+            return Status.ADMINISTRATIVELY_PROHIBITED
         permitted = self.settings.permitted
         if permitted is not None and update.home_address not in permitted:
             return Status.ADMINISTRATIVELY_PROHIBITED

@@ -117,9 +117,11 @@ class HomeAgent:
         for home in self._detected.pop_due(now):
             detection = self._detections.pop(home)
             effects.append(AnnounceInterception(home))
-            effects += self._acknowledge_accepted(detection.update, detection.granted_s)
-        for binding in self._cache.pop_expired(now):
-            effects.append(BindingChanged(binding.home_address, None, 0, self.address))
+            effects.append(self._accepted(detection.update, detection.granted_s))
+        effects += [
+            BindingChanged(binding.home_address, None, 0, self.address)
+            for binding in self._cache.pop_expired(now)
+        ]
         return effects
 
     def _drop(self, reason: str) -> list[HomeAgentEffect]:
@@ -152,9 +154,12 @@ class HomeAgent:
         if served is not None and home not in served:
             return Status.NOT_HOME_AGENT_FOR_THIS_NODE
         if wanted is not None and (
-            not is_unicast_routable(wanted) or self._cache.get(wanted) is not None
+            not is_unicast_routable(wanted)
+            or wanted == self.address
+            or self._cache.get(wanted) is not None
         ):
-            # Section 10.3.1; a home address with a binding is nobody's care-of address (loops).
+            # Section 10.3.1; a home address with a binding, or this one's own, is nobody's care-of
+            # address (loops).
             return Status.INVALID_CARE_OF_ADDRESS
         return None
 
@@ -185,17 +190,15 @@ class HomeAgent:
         if home in self._detected:
             self._detections[home] = _Detection(update, granted_s)
             return effects
-        return [*effects, *self._acknowledge_accepted(update, granted_s)]
+        return [*effects, self._accepted(update, granted_s)]
 
     def _end_detection(self, home_address: IPv6Address) -> _Detection | None:
         self._detected.cancel(home_address)
         return self._detections.pop(home_address, None)
 
-    def _acknowledge_accepted(self, update: ReceivedUpdate, granted_s: int) -> list[SendMobility]:
-        if not update.message.acknowledge:
-            return []
-        sequence = update.message.sequence
-        return [self._acknowledge(update, Status.ACCEPTED, granted_s, sequence)]
+    def _accepted(self, update: ReceivedUpdate, granted_s: int) -> SendMobility:
+        """Acknowledge it, asked for or not (section 10.3.1)."""
+        return self._acknowledge(update, Status.ACCEPTED, granted_s, update.message.sequence)
 
     def _refuse(self, update: ReceivedUpdate, status: Status) -> SendMobility:
         return self._acknowledge(update, status, 0, update.message.sequence)

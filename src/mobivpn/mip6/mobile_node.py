@@ -181,17 +181,20 @@ class MobileNode:
         """Somebody asks for a care-of test from where this host knows nobody to be.
 
         If that is a peer, and this node has moved in the same instant, each has sent to where the
-        other was: what is not answered is sent again at once, by the home agents.
+        other was: what is not answered is sent again at once, by the home agents. Anybody can ask:
+        however often, the next back-off is that of a second sending.
         """
-        return [
-            effect
-            for entry in self._list
-            if entry.phase in (Phase.MOVED, Phase.MOVING)
-            and not isinstance(entry.authorisation, IpsecAuthorisation)
-            for timer in SENDING
-            if self._transmission.is_waiting(entry, timer)
-            for effect in self._transmission.send(entry, timer, now)
-        ]
+        effects: list[MobileNodeEffect] = []
+        for entry in self._list:
+            if entry.phase not in (Phase.MOVED, Phase.MOVING) or isinstance(
+                entry.authorisation, IpsecAuthorisation
+            ):
+                continue
+            for timer in SENDING:
+                if self._transmission.is_waiting(entry, timer):
+                    entry.sent[timer] = min(entry.sent[timer], 1)
+                    effects += self._transmission.send(entry, timer, now)
+        return effects
 
     def message_received(
         self, message: Message, source: IPv6Address, destination: IPv6Address, now: float

@@ -39,6 +39,7 @@ class Nonces:
 
     def current(self, now: float) -> Nonce:
         """Return the nonce for tokens that are made now."""
+        self._drop_old(now)
         latest = self._nonces.get(self._index)
         if latest is None or now >= latest.created_at + GIVEN_OUT_S:
             self._index = (self._index + 1) % 2**16
@@ -50,6 +51,9 @@ class Nonces:
 
     def find(self, index: int, now: float) -> Nonce | None:
         """Return the nonce of that index, None where it has expired or never was."""
+        self._drop_old(now)
+        return self._nonces.get(index)
+
+    def _drop_old(self, now: float) -> None:
         for old in [n for n in self._nonces.values() if now >= n.created_at + MAX_NONCE_LIFETIME_S]:
             del self._nonces[old.index]
-        return self._nonces.get(index)

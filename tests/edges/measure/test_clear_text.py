@@ -158,6 +158,34 @@ def test_tshark_alone_finds_the_same_of_another_systems_tunnel(
     assert found == {"here": sum(expected is not None for _, expected in TUNNELLED.values())}
 
 
+HOME_TESTS = {
+    "home_test_init": (ipv6(OUT_1, OUT_2, ipv6(HOME_1, HOME_2, mobility(1, bytes(10)))), True),
+    "home_test": (ipv6(OUT_2, OUT_1, ipv6(HOME_2, HOME_1, mobility(3, bytes(18)))), True),
+    "home_test_sealed": (ipv6(OUT_2, OUT_1, sealed(INNER)), False),
+    "care_of_test": (ipv6(OUT_1, OUT_2, mobility(4, bytes(18))), False),
+}
+
+
+@pytest.mark.parametrize("name", HOME_TESTS)
+def test_a_home_test_is_hidden_where_nodes_have_an_association_for_it(
+    name: str, plan: NetworkPlan
+) -> None:
+    packet, is_shown = HOME_TESTS[name]
+    frame = ethernet(packet)
+    layers = Dissector(EspKeys([])).layers(frame)
+    found = clear_text_in(frame, layers, plan.vpn_prefix_bytes, hides_home_tests=True)
+    assert found == ("home test" if is_shown else None)
+    assert clear_text_in(frame, layers, plan.vpn_prefix_bytes) is None
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_alone_finds_the_same_of_home_tests(tmp_path: Path, plan: NetworkPlan) -> None:
+    path = tmp_path / "tests.pcapng"
+    write_pcapng(path, [(n, ethernet(packet)) for n, (packet, _) in enumerate(HOME_TESTS.values())])
+    found = tshark_clear_text({"here": path}, {}, plan.vpn_prefix_bytes, hides_home_tests=True)
+    assert found == {"here": sum(is_shown for _, is_shown in HOME_TESTS.values())}
+
+
 def test_udp_in_ipv4_is_clear_text(plan: NetworkPlan) -> None:
     frame = bytes(12) + b"\x08\x00" + bytes(9) + b"\x11" + bytes(10)
     assert clear_text_in(frame, Dissector(EspKeys([])).layers(frame), plan.vpn_prefix_bytes)

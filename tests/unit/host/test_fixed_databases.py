@@ -22,7 +22,7 @@ from mobivpn.ipsec.databases import Databases, Put, Remove, difference
 from mobivpn.ipsec.policy import EspTemplate, PolicyAction, SecurityPolicy
 from mobivpn.ipsec.route_optimisation import Extension, RouteOptimisation
 from mobivpn.ipsec.sa import SecurityAssociation
-from mobivpn.ipsec.selector import EVERYWHERE, Direction, host
+from mobivpn.ipsec.selector import EVERYWHERE, IPPROTO_MH, Direction, TrafficSelector, host
 from mobivpn.variants import VcmPlace
 from tests.support.company import COMPANY, MN1, MN2, associations
 
@@ -101,9 +101,15 @@ def test_a_bound_node_has_a_tunnel_and_its_home_test_is_protected():
         )
         in held
     )
-    (policy,) = [p for p in held if isinstance(p, SecurityPolicy) and p.name == "mn1/home_test"]
+    (policy,) = [
+        p for p in held if isinstance(p, SecurityPolicy) and p.name == "mn1/mobility_to_node"
+    ]
     assert isinstance(policy.templates[0], EspTemplate)
     assert policy.templates[0].destination == CARE_OF
+    # Linux does not read the type of what it forwards.
+    assert policy.selector == TrafficSelector(
+        EVERYWHERE, host(MN1.external_home_address), IPPROTO_MH
+    )
 
 
 def test_what_leaves_a_nodes_tunnel_comes_from_its_home_address_or_goes_nowhere():

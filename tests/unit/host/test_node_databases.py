@@ -370,15 +370,15 @@ def test_the_home_agents_tunnel_begins_where_it_knows_the_node(
     (way,) = (e for e in held if isinstance(e, Route) and e.table == HOME_TABLE)
     (tunnel,) = (e for e in held if isinstance(e, Tunnel) and e.device == way.device)
     assert tunnel.local == link.care_of_address
-    (test,) = (
-        e
-        for e in held
-        if isinstance(e, SecurityPolicy)
-        and e.selector.mobility_type == MobilityType.HOME_TEST_INIT.value
-    )
-    esp = test.templates[0]
-    assert isinstance(esp, EspTemplate)
-    assert esp.source == link.care_of_address
+    for kind in (MobilityType.HOME_TEST_INIT, MobilityType.HOME_TEST):
+        (test,) = (
+            e
+            for e in held
+            if isinstance(e, SecurityPolicy) and e.selector.mobility_type == kind.value
+        )
+        esp = test.templates[0]
+        assert isinstance(esp, EspTemplate)
+        assert esp.source == link.care_of_address
 
 
 def test_the_default_route_is_the_new_link_s():

@@ -28,7 +28,13 @@ from mobivpn.mip6.binding_errors import RefusedOption
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import DetectDuplicate, SendMobility
 from mobivpn.mip6.home_agent import HomeAgent
-from mobivpn.mip6.messages import BindingAcknowledgement, BindingError, BindingUpdate, ErrorStatus
+from mobivpn.mip6.messages import (
+    BindingAcknowledgement,
+    BindingError,
+    BindingUpdate,
+    CareOfTestInit,
+    ErrorStatus,
+)
 from mobivpn.mip6.mobile_node import MobileNode
 from mobivpn.mip6.settings import HomeAgentSettings
 from mobivpn.signalling.endpoint import SignallingEndpoint
@@ -206,6 +212,13 @@ def test_a_home_address_option_without_a_binding_is_answered_by_an_error(make: A
     )
     error = BindingError(ErrorStatus.UNKNOWN_BINDING, STRANGER.external_home_address)
     assert sent == SendMobility(own, CARE_OF, error)
+
+
+@pytest.mark.parametrize("make", [mobile_node, security_gateway])
+def test_a_care_of_test_that_no_answer_could_reach_is_dropped_and_told(make: Any):
+    data = codec.encode(CareOfTestInit(b"cookie.."), CARE_OF, CARE_OF)
+    (record,) = make().mobility_received(data, IPv6Address("fe80::1"), CARE_OF, None, 0.0)
+    assert record == Record("mobility_dropped", details={"misdirected": 1})
 
 
 @pytest.mark.parametrize("make", [mobile_node, home_agent, security_gateway])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mobivpn.mip6 import codec, keygen
 from mobivpn.mip6.binding_errors import RefusedOption
+from mobivpn.mip6.constants import MAX_NONCE_LIFETIME_S
 from mobivpn.mip6.correspondent_node import CorrespondentNode
 from mobivpn.mip6.effects import BindingChanged, CorrespondentEffect, SendMobility
 from mobivpn.mip6.messages import (
@@ -392,6 +393,44 @@ def test_with_given_keys_no_other_key_proves_anything():
     assert node.dropped == {"bad-authenticator": 1}
 
 
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_a_given_key_that_outlives_a_binding_brings_no_old_update_back(withdrawn: bool):
+    node = correspondent()
+    node.keys_given(PEER, [KEY])
+    first, second, later = (
+        codec.authorise(BindingUpdate(sequence, 600), KEY, HERE, ME) for sequence in (5, 6, 7)
+    )
+    receive(node, first, 0.0)
+    receive(node, second, 1.0)
+    assert node.timer_expired(601.0) == [BindingChanged(PEER, None, 0, ME)]
+    much_later = 601.0 + MAX_NONCE_LIFETIME_S + 1
+    if withdrawn:
+        # Nothing can be proved by it any more: nothing needs to be remembered.
+        node.keys_given(PEER, [])
+        update, _ = authorised(node, 1, much_later)
+        assert status_of(receive(node, update, much_later)) == Status.ACCEPTED
+        return
+    for old in (first, second):
+        refused = receive(node, old, much_later)
+        assert status_of(refused) == Status.SEQUENCE_NUMBER_OUT_OF_WINDOW
+    assert node.binding(PEER) is None
+    assert status_of(receive(node, later, much_later)) == Status.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [("fe80::1", "fe80::2"), ("::", ME), ("ff02::1", ME), (HERE, "ff02::1")],
+)
+@pytest.mark.parametrize("message", [HomeTestInit(COOKIE), CareOfTestInit(COOKIE)])
+def test_a_test_that_no_answer_could_reach_is_dropped(
+    message: HomeTestInit | CareOfTestInit, source: str, destination: str
+):
+    node = correspondent()
+    ends = IPv6Address(source), IPv6Address(destination)
+    assert node.message_received(message, *ends, 0.0) == []
+    assert node.dropped == {"misdirected": 1}
+
+
 def test_a_withdrawn_key_proves_nothing_any_more():
     node = correspondent()
     node.keys_given(PEER, [KEY])
@@ -407,7 +446,9 @@ def test_a_withdrawn_key_proves_nothing_any_more():
 def test_a_binding_that_nears_its_end_is_asked_for_again():
     node = bound(correspondent(request_refresh=True))
     assert node.deadline == 378.0
-    assert node.timer_expired(378.0) == [SendMobility(ME, PEER, BindingRefreshRequest(), HERE)]
+    # By the home agent, without a routing header (section 6.1.1).
+    asked = SendMobility(ME, PEER, BindingRefreshRequest(), via_home_agent=True)
+    assert node.timer_expired(378.0) == [asked]
     assert node.timer_expired(420.0) == [BindingChanged(PEER, None, 0, ME)]
 
 
@@ -496,6 +537,14 @@ def test_an_update_that_a_deletion_under_the_other_name_has_overtaken_brings_not
     assert told(node, 8, inside=True) == (Status.ACCEPTED, None)
     assert told(node, 7) == (Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, None)
     assert told(node, 9) == (Status.ACCEPTED, HERE)
+
+
+def test_nothing_is_bound_to_the_other_name():
+    node = known_by_two_names()
+    effects = node.message_received(BindingUpdate(1, 400), INSIDE, ME, 1.0, HERE)
+    assert status_of(effects) == Status.ADMINISTRATIVELY_PROHIBITED
+    assert len(effects) == 1
+    assert node.binding(INSIDE) is node.binding(PEER) is None
 
 
 def test_a_deletion_under_the_other_name_that_an_update_has_overtaken_ends_nothing():

@@ -77,9 +77,10 @@ def test_a_lifetime_is_capped_and_refresh_advice_is_shorter_than_it():
     assert answer(receive(home_agent, update(2, 100))).refresh_advice_s is None
 
 
-def test_an_update_that_wants_no_acknowledgement_gets_none():
+def test_a_home_registration_is_acknowledged_whether_it_asks_for_it_or_not():
     effects = receive(agent(), update(1, acknowledge=False))
-    assert effects == [BindingChanged(NODE, HERE, 600, AGENT), AnnounceInterception(NODE)]
+    assert effects == receive(agent(), update(1))
+    assert answer(effects).status == Status.ACCEPTED
 
 
 def test_a_binding_expires():
@@ -110,6 +111,7 @@ def test_a_deletion_without_a_binding_is_refused():
         (OTHER, HERE, Status.NOT_HOME_AGENT_FOR_THIS_NODE),
         (NODE, IPv6Address("ff02::1"), Status.INVALID_CARE_OF_ADDRESS),
         (NODE, IPv6Address("fe80::1"), Status.INVALID_CARE_OF_ADDRESS),
+        (NODE, AGENT, Status.INVALID_CARE_OF_ADDRESS),
     ],
 )
 def test_what_this_home_agent_does_not_serve_is_refused_with_the_reason(
@@ -219,7 +221,9 @@ def test_a_movement_while_duplicates_are_looked_for_is_acknowledged_in_place_of_
 def test_an_unacknowledged_registration_is_tried_for_duplicates_as_well():
     home_agent = agent(detect_duplicates=True)
     receive(home_agent, update(1, acknowledge=False))
-    assert home_agent.timer_expired(1.0) == [AnnounceInterception(NODE)]
+    announced, sent = home_agent.timer_expired(1.0)
+    assert announced == AnnounceInterception(NODE)
+    assert answer([sent]).status == Status.ACCEPTED
 
 
 def test_a_stale_update_while_duplicates_are_looked_for_is_refused_at_once():

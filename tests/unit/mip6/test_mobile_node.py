@@ -540,6 +540,21 @@ def test_a_movement_of_a_peer_to_whom_nothing_is_under_way_sends_nothing():
     assert mobile.peer_moved(STRANGER, 1.0) == []
 
 
+def test_a_stranger_who_asks_and_asks_stretches_no_backoff():
+    mobile = registered(CORRESPONDENT, PEER)
+    mobile.care_of_address_changed(THERE, 1.0)
+    sent_at = list[float]()
+    for sixteenth in range(16, 16 * 2000):
+        now = sixteenth / 16
+        sent = sends(mobile.somebody_moved(now))
+        sent_at += [now] * len(sent)
+        assert all(effect.via_home_agent for effect in sent)
+    # As often as one may send, and no later than a second sending's back-off when it is over.
+    assert max(b - a for a, b in pairwise(sent_at)) <= 1.0
+    assert mobile.deadline is not None
+    assert mobile.deadline <= sent_at[-1] + 2.0
+
+
 def test_home_tests_are_sent_again_when_the_home_agent_knows_the_care_of_address():
     mobile = node_outside()
     (update,) = updates(mobile.register(HOME_AGENT, HOME, 0.0))

@@ -38,6 +38,12 @@ def test_a_nonce_is_honoured_until_max_nonce_lifetime_and_no_longer():
     assert nonces.find(nonce.index, 240.0) is None
 
 
+def test_nonces_that_nobody_comes_back_for_are_forgotten():
+    nonces = Nonces(DifferentBytes())
+    indices = {nonces.current(31.0 * number).index for number in range(100)}
+    assert sum(index in nonces._nonces for index in indices) == 8
+
+
 def test_an_index_that_was_never_given_out_is_unknown():
     assert Nonces(DifferentBytes()).find(3, 0.0) is None
 
