@@ -80,7 +80,10 @@ class Links:
 
     def _announce(self, effect: AnnounceAddress) -> None:
         self._discovery.announce(
-            effect.address, effect.device, self._hardware_address[effect.device]
+            effect.address,
+            effect.device,
+            self._hardware_address[effect.device],
+            override=effect.override,
         )
 
 

@@ -103,15 +103,25 @@ class NeighbourDiscovery:
         """Ask the routers on a link for an advertisement."""
         self._multicast(device, ALL_ROUTERS, struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0))
 
-    def announce(self, address: IPv6Address, device: str, hardware_address: bytes) -> None:
-        """Tell all nodes on a link where `address` is now; it need not be an address of ours."""
+    def announce(
+        self,
+        address: IPv6Address,
+        device: str,
+        hardware_address: bytes,
+        *,
+        override: bool = True,
+    ) -> None:
+        """Tell a link where `address` is now; it need not be an address of ours.
+
+        All nodes, which are to believe it, or else its routers, which may not have known.
+        """
         message = (
-            struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, OVERRIDE)
+            struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, OVERRIDE if override else 0)
             + address.packed
             + struct.pack("!BB", TARGET_LINK_LAYER_ADDRESS, 1)
             + hardware_address
         )
-        self._multicast(device, ALL_NODES, message)
+        self._multicast(device, ALL_NODES if override else ALL_ROUTERS, message)
 
     def _multicast(self, device: str, group: str, message: bytes) -> None:
         try:

@@ -214,7 +214,10 @@ class Walk:
         return found
 
     def unexplained_overtaking(self, tolerance_ms: float) -> list[Leg]:
-        """Return the overtaken probes that the difference of two paths' delays does not explain."""
+        """Return the overtaken probes that the difference of two paths' delays does not explain.
+
+        Nor those that a router held for a node that it looked for, until that was back.
+        """
         found = []
         for leg in self.traffic.legs():
             other = leg.overtaken_by
@@ -222,9 +225,29 @@ class Walk:
                 continue
             slow, fast = self._propagation_ms(leg), self._propagation_ms(other)
             behind_ms = (leg.transit_ns - other.transit_ns) / 1e6
-            if slow is None or fast is None or behind_ms > slow - fast + tolerance_ms:
+            if (
+                slow is None
+                or fast is None
+                or (behind_ms > slow - fast + tolerance_ms and not self._was_held(leg, slow))
+            ):
                 found.append(leg)
         return found
+
+    def _was_held(self, leg: Leg, propagation_ms: float) -> bool:
+        """Tell whether a leg was due before the node had the link by which it came all the same."""
+        landed_ns = leg.landed_ns or leg.arrived_ns or 0
+        network = leg.landed_by or self.timeline.place_at(leg.destination, landed_ns)
+        link = (leg.destination, network)
+        up_ns = max(
+            (
+                move.up_ns
+                for move in self.timeline.moves
+                if (move.node, move.target) == link and move.up_ns <= landed_ns
+            ),
+            default=0,
+        )
+        due_ns = leg.sent_ns + round(1e6 * propagation_ms)
+        return due_ns < up_ns
 
     def moves_otherwise(self) -> int:
         """Return how many of the scenario's moves of the pair were not made, or others were."""

@@ -102,3 +102,20 @@ def test_a_node_whose_address_is_taken_goes_on_with_another_one(lab: Lab):
     own = PLAN.company.node("mn1").internal_home_address
     answer = lab.run("mn1", "ping", "-c", "2", "-I", str(own), str(PLAN.company.vcm))
     assert "2 received" in answer
+
+
+def test_a_router_that_looks_for_a_node_hears_of_its_new_address_at_once(lab: Lab):
+    """Packets for a node that is not there yet: the router asks for it each second (RFC 4861)."""
+    cell = next(network for network in PLAN.access if network.name == "cell")
+    own = bytes.fromhex(fixed_mac("mn2-eth0").replace(":", ""))
+    address = cell.prefix[interface_identifier(own, 0)]
+    neighbour = ("ip", "-json", "-6", "neighbour", "show", str(address), "dev", "cell-lan")
+    waiting = lab.testbed.host("cell").popen(["ping", "-c", "1", "-W", "5", str(address)])
+    time.sleep(0.3)
+    assert [entry["state"] for entry in json.loads(lab.run("cell", *neighbour))] == [["INCOMPLETE"]]
+    lab.testbed.attachment.move("mn2", cell.name, GAP_MS)
+    time.sleep(0.1)
+    (entry,) = json.loads(lab.run("cell", *neighbour))
+    waiting.kill()
+    # The classic one still waits for the router, or for its address: it has nothing to say yet.
+    assert ("lladdr" in entry) is (lab.testbed.scenario.handover == "hard")

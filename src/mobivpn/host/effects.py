@@ -20,10 +20,16 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class AnnounceAddress:
-    """Send an unsolicited neighbour advertisement with the override flag (RFC 4861 7.2.6)."""
+    """Send an unsolicited neighbour advertisement (RFC 4861 section 7.2.6).
+
+    With `override` all on the link hear that the address has come here. Without, the routers alone:
+    that is for a new address, which may be optimistic, and which they may be looking for (RFC 9131
+    section 6.1, RFC 4429 section 3.3).
+    """
 
     address: IPv6Address
     device: str
+    override: bool = True
 
 
 @dataclass(frozen=True, slots=True)

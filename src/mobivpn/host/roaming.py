@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 from typing import Generic, TypeVar
 
-from mobivpn.host.movement import Movement, SolicitRouters
+from mobivpn.host.effects import AnnounceAddress
+from mobivpn.host.movement import Movement, Outside, Place, SolicitRouters
 
 E = TypeVar("E")
 
@@ -13,7 +14,9 @@ E = TypeVar("E")
 class Roaming(ABC, Generic[E]):
     """Inputs of a node's links, with effects of its own (`E`).
 
-    `_moved` says what follows when its place may have changed.
+    `_moved` says what follows when its place may have changed. A new care-of address is announced
+    to its router after that: one that has looked for the node in vain looks again after a second
+    only, and holds packets till then (RFC 9131).
     """
 
     _movement: Movement
@@ -38,20 +41,34 @@ class Roaming(ABC, Generic[E]):
         now: float,
         *,
         verified: bool = False,
-    ) -> list[E]:
+    ) -> list[E | AnnounceAddress]:
         """A router has told which link this is; `verified`: AH says that it is of the inside."""
+        before = self._movement.place
         self._movement.router_advertised(device, router, prefixes, lifetime_s, verified=verified)
-        return self._moved(now)
+        return self._addressed(before, now)
 
-    def address_usable(self, device: str, address: IPv6Address, now: float) -> list[E]:
+    def address_usable(
+        self, device: str, address: IPv6Address, now: float
+    ) -> list[E | AnnounceAddress]:
         """The kernel lets an address be used; an optimistic one was in use already."""
+        before = self._movement.place
         self._movement.address_usable(device, address)
-        return self._moved(now)
+        return self._addressed(before, now)
 
-    def address_duplicate(self, device: str, address: IPv6Address, now: float) -> list[E]:
+    def address_duplicate(
+        self, device: str, address: IPv6Address, now: float
+    ) -> list[E | AnnounceAddress]:
         """The kernel has found an address on another host of the link (RFC 4862 5.4.5)."""
+        before = self._movement.place
         self._movement.address_duplicate(device, address)
-        return self._moved(now)
+        return self._addressed(before, now)
+
+    def _addressed(self, before: Place, now: float) -> list[E | AnnounceAddress]:
+        effects: list[E | AnnounceAddress] = [*self._moved(now)]
+        here = self._movement.place
+        if isinstance(here, Outside) and here != before:
+            effects.append(AnnounceAddress(here.care_of_address, here.device, override=False))
+        return effects
 
     @abstractmethod
     def _moved(self, now: float) -> list[E]: ...

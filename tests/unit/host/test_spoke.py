@@ -81,7 +81,11 @@ def test_outside_the_tunnel_has_a_care_of_address_and_a_way_from_there():
         Route(EVERYWHERE, next_hop=2),
     }
     details = {"care_of_address": str(OUTSIDE)}
-    assert effects[1:] == [Record("care_of_address", details=details)]
+    assert effects[1:] == [
+        Record("care_of_address", details=details),
+        # To the routers, which may be looking for it; it may be optimistic.
+        AnnounceAddress(OUTSIDE, "eth0", override=False),
+    ]
 
 
 def test_inside_the_address_is_on_the_link_and_the_tunnel_does_not_come_from_it():
