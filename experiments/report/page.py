@@ -108,6 +108,7 @@ def render(
             association_columns=ASSOCIATION_COLUMNS,
             policy_columns=POLICY_COLUMNS,
             command=reproduction.command(record),
+            needs_file=reproduction.needs_file(record),
             revision=reproduction.revision(record),
             scenario=reproduction.scenario_toml(record),
             phase_names=PATH_NAMES,

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments import scenario as scenarios
 from experiments.report.record import Record
 
 
@@ -13,7 +14,7 @@ def command(record: Record) -> str:
     run = record.run
     scenario = run.get("scenario") or {}
     name = str(scenario.get("name") or run.get("experiment") or "walk")
-    words = ["./lab", "run", f"{name}.toml" if run.get("conducted") else name]
+    words = ["./lab", "run", f"{name}.toml" if needs_file(record) else name]
     for option, key in (
         ("--seed", "seed"),
         ("--clock", "clock"),
@@ -29,7 +30,43 @@ def command(record: Record) -> str:
         words += ["--algorithm", scenario["algorithm"]]
     if run.get("agent_delay_ms"):
         words += ["--agent-delay", f"{run['agent_delay_ms']:g}"]
+    if run.get("signalling_loss_percent"):
+        words += ["--signalling-loss", f"{run['signalling_loss_percent']:g}"]
+    if scenario.get("handovers"):
+        words += ["--runs", str(scenario["handovers"]["runs"])]
     return shlex.join(words)
+
+
+def needs_file(record: Record) -> bool:
+    """Tell whether the run's scenario is another than the one of that name with these options."""
+    run = record.run
+    made = run.get("scenario")
+    if run.get("conducted") or not isinstance(made, Mapping) or "traffic" not in made:
+        return bool(run.get("conducted"))
+    given = {
+        key: made[key]
+        for key in (*_CHOSEN, *(run.get("variants") or {}))
+        if made.get(key) is not None
+    }
+    if made.get("handovers"):
+        given["handovers"] = {"runs": made["handovers"]["runs"]}
+    try:
+        usual = scenarios.load(str(made.get("name")), given).model_dump(mode="json")
+    except scenarios.ScenarioError:
+        return True
+    # A folder of an older program may not have all of it.
+    return usual.keys() <= made.keys() and usual != made
+
+
+_CHOSEN = (
+    "seed",
+    "agent_delay_ms",
+    "algorithm",
+    "binding_auth",
+    "handover",
+    "signalling_loss_percent",
+)
+"""A scenario's keys that the command gives, beside the variants."""
 
 
 def revision(record: Record) -> str:

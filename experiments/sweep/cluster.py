@@ -1,8 +1,10 @@
 """Carry out runs on Dask: on a cluster of this machine's own, or on one that is there already.
 
-Each worker runs one lab VM at a time. A run that did not come to a result is tried a second time.
+Each worker runs one lab VM at a time. A run that did not come to a result is tried a second time,
+whatever the reason; that of the second time is told.
 """
 
+import asyncio
 import contextlib
 import logging
 import shutil
@@ -13,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed import Client, KilledWorker, LocalCluster, Security, as_completed, rpc
+from distributed.client import FutureCancelledError
 
 from experiments import runner
+from experiments.analyse import PASSED
+from experiments.errors import ResultError
 from experiments.resultset import ResultSet
 from experiments.scenario import Scenario
 from experiments.sweep.plan import Wanted
@@ -26,6 +31,8 @@ from vm.errors import LabError
 ATTEMPTS = 2
 CONNECT_WITHIN_S = 10
 GONE_WITHIN_S = 5.0
+FAILED_KEPT = 10
+"""So many folders of runs that failed a check stay, to be looked at."""
 
 Derive = Callable[[Path], dict[str, Any]]
 """Takes what is to be kept of a run, beside its summary, out of its folder."""
@@ -70,19 +77,35 @@ def carry_out(
         futures = as_completed([begin(key, 1) for key in wanted], loop=client.loop)
         for future in futures:
             key, attempt = begun[future.key]
-            try:
-                store.save(key, future.result())
-                over += 1
-            except (LabError, KilledWorker) as error:
-                if attempt < ATTEMPTS:
-                    futures.add(begin(key, attempt + 1))
-                else:
-                    failures[key] = _reason(error)
-                    over += 1
-            finally:
-                future.release()
+            record, failure = _outcome(future, over)
+            future.release()
+            if record is not None:
+                store.save(key, record)
+            elif attempt < ATTEMPTS:
+                futures.add(begin(key, attempt + 1))
+                continue
+            else:
+                failures[key] = failure
+            over += 1
             told(over, len(wanted))
     return failures
+
+
+def _outcome(future: Any, over: int) -> tuple[dict[str, Any] | None, str]:
+    """Return what came of a run: its record, or else why there is none."""
+    try:
+        return future.result(), ""
+    except FutureCancelledError as error:
+        raise LabError(
+            f"the Dask scheduler is gone; {over} runs are over and kept, the same command goes on "
+            f"from there"
+        ) from error
+    except KilledWorker:
+        return None, "its worker was killed again and again"
+    except Exception as error:  # Whatever a run ends with is that run's: the others go on.
+        if isinstance(error, LabError | ResultError):
+            return None, str(error)
+        return None, f"{type(error).__name__}: {error}"
 
 
 def run_on_worker(
@@ -101,6 +124,8 @@ def run_on_worker(
     folder = runner.carry_out(Scenario.model_validate(scenario), options)
     try:
         record = {"summary": ResultSet(folder).load_summary(), **derive(folder)}
+        if record["summary"]["verdict"] != PASSED:
+            _keep(folder, failed_runs(store) / key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if store.folder.is_dir():
@@ -108,27 +133,29 @@ def run_on_worker(
     return record
 
 
+def failed_runs(store: Store) -> Path:
+    """Return where the folders of runs that failed a check are, beside their records."""
+    return store.folder.parent / "failed"
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    """Put a run's folder where a person looks for it: if the store is here, and there are few."""
+    if kept.parent.parent.is_dir() and len(list(kept.parent.glob("*"))) < FAILED_KEPT:
+        # One that there is no room for is not worth the loss of its record.
+        with contextlib.suppress(OSError):
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+
+
 def results_of_workers() -> Path:
     """Return where a worker has the folder of the run under way."""
     return places.cache() / "sweeps"
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, KilledWorker):
-        return "its worker was killed again and again"
-    return str(error)
-
-
 @contextlib.contextmanager
 def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
     if cluster.scheduler is not None:
-        try:
-            client = Client(cluster.scheduler, timeout=CONNECT_WITHIN_S, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise LabError(
-                f"--scheduler {cluster.scheduler}: no Dask scheduler answers there ({error})"
-            ) from error
-        with client:
+        _find(cluster.scheduler)
+        with Client(cluster.scheduler, timeout=CONNECT_WITHIN_S, set_as_default=False) as client:
             yield client
         return
     try:
@@ -150,6 +177,28 @@ def _client(cluster: Cluster, runs: int) -> Iterator[Client]:
     except BaseException:
         _tidy_behind_workers()
         raise
+
+
+def _find(scheduler: str) -> None:
+    """Raise LabError unless a Dask scheduler answers at an address.
+
+    Dask's own limit is the connection's: whoever listens there and says nothing would be waited
+    for, and a client that was not made prints a traceback when it goes.
+    """
+
+    async def ask() -> None:
+        arguments = Security().get_connection_args("client")
+        async with rpc(scheduler, timeout=CONNECT_WITHIN_S, connection_args=arguments) as asked:
+            await asked.identity()
+
+    try:
+        asyncio.run(asyncio.wait_for(ask(), CONNECT_WITHIN_S))
+    except Exception as error:  # Each transport and each wrong partner has its own.
+        why = str(error) or f"nothing within {CONNECT_WITHIN_S} s"
+        raise LabError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there ({why.splitlines()[0]}); "
+            f"it is given as tcp://HOST:PORT"
+        ) from error
 
 
 def _tidy_behind_workers() -> None:

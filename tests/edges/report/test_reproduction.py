@@ -31,6 +31,26 @@ def test_moves_that_a_program_asked_for_are_repeated_from_the_scenario_as_made(
     assert command(conducted).startswith("./lab run walk.toml --seed 1 ")
 
 
+def recorded(scenario: Scenario) -> Record:
+    run = {"scenario": scenario.model_dump(mode="json"), "seed": scenario.seed}
+    run["signalling_loss_percent"] = scenario.signalling_loss_percent
+    return Record(Path(), run, {})
+
+
+def test_the_number_of_handovers_and_lost_signalling_are_repeated() -> None:
+    changed = {"handovers": {"runs": 10}, "signalling_loss_percent": 10.0, "seed": 3}
+    record = recorded(load("handover", changed))
+    assert command(record) == "./lab run handover --seed 3 --signalling-loss 10 --runs 10"
+
+
+def test_a_scenario_that_does_not_come_with_the_testbed_is_repeated_from_a_file() -> None:
+    assert command(recorded(load("walk"))) == "./lab run walk --seed 1"
+    nearer = load("walk", {"links": {"cell": {"delay_ms": 3.0}}})
+    assert command(recorded(nearer)) == "./lab run walk.toml --seed 1"
+    other = load("walk", {"name": "mine"})
+    assert command(recorded(other)) == "./lab run mine.toml --seed 1"
+
+
 def test_every_scenario_comes_back_from_its_toml_as_it_was() -> None:
     for path in SCENARIOS.glob("*.toml"):
         scenario = load(path.stem)

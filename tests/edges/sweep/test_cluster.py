@@ -1,14 +1,18 @@
 """Runs on a cluster: what is finished is kept, what fails is tried again, once."""
 
-from collections.abc import Callable
+import gc
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments import runner
+from experiments.resultset import ResultSet
 from experiments.scenario import load as load_scenario
-from experiments.sweep.cluster import Cluster, carry_out
+from experiments.sweep.cluster import Cluster, carry_out, run_on_worker
 from experiments.sweep.plan import Wanted
 from experiments.sweep.store import Store
 from vm.errors import LabError
@@ -86,15 +90,68 @@ def test_a_killed_worker_loses_no_finished_run(tmp_path: Path):
     assert {(store.folder / f"{key}.begun").read_text() for key in KEYS} == {"x"}
 
 
-def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_whatever_a_run_ends_with_the_others_go_on(tmp_path: Path):
+    def one(key: str, _scenario: Any, _options: Any, _store: Store) -> dict[str, Any]:
+        from experiments.errors import ResultError
+
+        if key == "second":
+            raise ResultError("captures/mn1.pcapng: damaged")
+        if key == "third":
+            raise OSError(28, "No space left on device")
+        return {"summary": {}}
+
+    failures, store, _ = run_all(tmp_path, one)
+    assert failures == {
+        "second": "captures/mn1.pcapng: damaged",
+        "third": "OSError: [Errno 28] No space left on device",
+    }
+    assert [key for key in KEYS if store.load(key)] == ["first", "fourth"]
+
+
+@contextmanager
+def mute() -> Iterator[str]:
+    """Listen, and say nothing; yield the address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", [None, "tcp://127.0.0.1:9", "nonsense", "foo://there:1", ""])
+def test_a_scheduler_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], address: Any
+):
     from experiments.sweep import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_WITHIN_S", 1)
-    with pytest.raises(LabError, match=r"--scheduler tcp://127\.0\.0\.1:9: no Dask scheduler"):
-        carry_out(
-            {"a": Wanted({}, load_scenario("walk"))},
-            runner.Options(),
-            Store(tmp_path / "runs"),
-            Cluster(1, "tcp://127.0.0.1:9"),
-            lambda done, total: None,
-        )
+    with mute() as listens:
+        asked = listens if address is None else address
+        with pytest.raises(LabError, match="no Dask scheduler answers there") as error:
+            carry_out(
+                {"a": Wanted({}, load_scenario("walk"))},
+                runner.Options(),
+                Store(tmp_path / "runs"),
+                Cluster(1, asked),
+                lambda done, total: None,
+            )
+    assert str(error.value).startswith(f"--scheduler {asked}: ")
+    assert "\n" not in str(error.value)
+    gc.collect()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("verdict", ["passed", "failed"])
+def test_the_folder_of_a_run_that_failed_a_check_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: str
+):
+    ran = tmp_path / "cache" / "run"
+    ran.mkdir(parents=True)
+    summary = {"schema": 1, "verdict": verdict}
+    monkeypatch.setattr(runner, "carry_out", lambda scenario, options: ran)
+    monkeypatch.setattr(ResultSet, "load_summary", lambda results: summary)
+    (ran / "events.jsonl").write_text("what happened")
+    store = Store(tmp_path / "sweeps" / "runs")
+    store.folder.mkdir(parents=True)
+    scenario = load_scenario("walk").model_dump(mode="json")
+    assert run_on_worker("a", scenario, runner.Options(), store) == {"summary": summary}
+    assert not ran.exists()
+    kept = [path.relative_to(tmp_path) for path in tmp_path.rglob("events.jsonl")]
+    assert kept == ([] if verdict == "passed" else [Path("sweeps/failed/a/events.jsonl")])
