@@ -371,6 +371,15 @@ def python(arguments: tuple[str, ...]) -> None:
 )
 def report(folders: tuple[Path, ...], results: Path | None) -> None:
     """Draw a run's report again, or several runs over one another."""
+    from jinja2 import TemplateError
+
+    from experiments.errors import damaged
+
+    with damaged(*folders, also=(TemplateError,)):
+        _report(folders, results)
+
+
+def _report(folders: tuple[Path, ...], results: Path | None) -> None:
     from experiments import runner
     from experiments.report import overlay, page
     from experiments.study import folder as studies

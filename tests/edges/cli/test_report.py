@@ -1,5 +1,6 @@
 """./lab report: one folder is drawn where it is, several in a new one; its path is said last."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from experiments import cli
 from experiments.report import overlay, page
+from tests.support.sample_results import write_sample
 from vm import lease
 
 
@@ -59,3 +61,27 @@ def test_no_result_is_one_line_and_leaves_nothing(
     assert cli.main(["report", str(tmp_path), "/none", "--results", str(results)]) == 2
     assert "no result of a run" in capsys.readouterr().err
     assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"checks": "x"},
+        {"checks": [{}]},
+        {"rtt_ms": {"direct": "fast"}},
+        {"links": {"sg": 3}},
+    ],
+)
+def test_a_summary_with_values_of_the_wrong_kind_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(lease, "sweep", list)
+    folder = write_sample(tmp_path / "walk")
+    path = folder / ("run.json" if "links" in wrong else "summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    assert cli.main(["report", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert "damaged" in err
+    assert str(folder) in err
+    assert err.count("\n") == 1
