@@ -185,8 +185,19 @@ class ResultSet:
             raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
 
     def load_table(self, name: str) -> list[dict[str, str]]:
-        """Return the rows of a table NAME.csv by column."""
-        return list(csv.DictReader(_read(self.folder / f"{name}.csv").splitlines()))
+        """Return the rows of a table NAME.csv by column. Raises ResultError, also for a cut row."""
+        path = self.folder / f"{name}.csv"
+        lines = csv.reader(_read(path).splitlines())
+        columns = next(lines, None)
+        if columns is None:
+            raise ResultError(f"{path}: damaged (empty)")
+        rows = list(lines)
+        for number, row in enumerate(rows, start=2):
+            if len(row) != len(columns):
+                raise ResultError(
+                    f"{path}, line {number}: damaged ({len(row)} fields instead of {len(columns)})"
+                )
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def load_frame(self, name: str) -> "pd.DataFrame":
         """Return a table NAME.csv, its times (`_s`) as seconds after time zero."""

@@ -5,7 +5,7 @@ that is absent or damaged: its part is empty, and `gaps` has a line about it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import inf
@@ -296,9 +296,19 @@ def load_whole(folder: Path) -> Record:
         raise ResultError(f"{folder}: not measured, there is no summary.json; to do so: {again}")
     results.load_summary()
     record = load(folder)
-    if record.gaps:
-        raise ResultError(f"{folder}: {record.gaps[0]}; measured again by: {again}")
+    gaps = [*record.gaps, *_unlike_summary(record)]
+    if gaps:
+        raise ResultError(f"{folder}: {gaps[0]}; measured again by: {again}")
     return record
+
+
+def _unlike_summary(record: Record) -> Iterator[str]:
+    """Yield which tables have another number of rows than the summary tells: they were cut."""
+    sent, moves = record.value("probes", "sent"), record.value("moves")
+    if sent is not None and len(record.probes) != sent:
+        yield f"probes.csv: {len(record.probes)} probes, where summary.json tells of {sent}"
+    if isinstance(moves, list) and len(record.moves) != len(moves):
+        yield f"moves.csv: {len(record.moves)} moves, where summary.json tells of {len(moves)}"
 
 
 def load(folder: Path) -> Record:

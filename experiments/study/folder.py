@@ -81,7 +81,13 @@ def load(folder: Path) -> StudyResults:
             f"{results.summary_path}: no study is called {summary['study']!r}; there are: "
             f"{', '.join(studies.NAMES)}"
         )
-    rows = [{key: _typed(value) for key, value in row.items()} for row in results.load_table(ROWS)]
+    table = results.load_table(ROWS)
+    columns = list(studies.load(summary["study"]).columns)
+    if table and list(table[0]) != columns:
+        raise ResultError(
+            f"{folder / ROWS}.csv: damaged (its columns are not {', '.join(columns)})"
+        )
+    rows = [{key: _typed(value) for key, value in row.items()} for row in table]
     return StudyResults(folder, summary, rows)
 
 

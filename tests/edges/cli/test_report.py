@@ -85,3 +85,26 @@ def test_a_summary_with_values_of_the_wrong_kind_is_one_line(
     assert "damaged" in err
     assert str(folder) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "cut", "told"),
+    [
+        ("probes", lambda text: "", "probes.csv: damaged (empty)"),
+        ("probes", lambda text: text.splitlines(keepends=True)[0], "probes.csv: 0 probes, where"),
+        ("probes", lambda text: text[:5003], "instead of"),
+        ("moves", lambda text: text.splitlines(keepends=True)[0], "moves.csv: 0 moves, where"),
+    ],
+)
+def test_a_table_that_was_cut_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, table: str, cut: Any, told: str
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(lease, "sweep", list)
+    folder = write_sample(tmp_path / "walk")
+    path = folder / f"{table}.csv"
+    path.write_text(cut(path.read_text()))
+    assert cli.main(["report", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
