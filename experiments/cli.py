@@ -323,7 +323,10 @@ def sweep(
     planned = plans.load(sweep)
     given = runner.Options(**{**options, "results": options["results"] or sweeps.RESULTS})
     _need_packages(given.machine, progress)
-    where = cluster.Cluster(workers or vms_that_fit(), scheduler)
+    most_mib = 0
+    if scheduler is None:
+        most_mib = max(runner.memory_of(one.scenario, given) for one in planned[1])
+    where = cluster.Cluster(workers or vms_that_fit(most_mib), scheduler)
     extra = [plans.Plot(value=p[0], over=p[1], by=p[2] if p[2:] else None) for p in plots]
     with _shown(progress):
         outcome = sweeps.carry_out(*planned, given, where, progress, extra)

@@ -23,7 +23,7 @@ from experiments.analyse import PASSED
 from experiments.errors import ResultError
 from experiments.resultset import ResultSet
 from experiments.scenario import Scenario
-from experiments.sweep.plan import Wanted
+from experiments.sweep.plan import FAILED, Wanted
 from experiments.sweep.store import Store
 from vm import lease, places
 from vm.errors import LabError
@@ -63,7 +63,7 @@ def carry_out(
     """
     run_one = run_one or run_on_worker
     failures: dict[str, str] = {}
-    store.folder.mkdir(parents=True, exist_ok=True)
+    store.make()
     with _client(cluster, len(wanted)) as client:
         begun: dict[str, tuple[str, int]] = {}
 
@@ -135,7 +135,7 @@ def run_on_worker(
 
 def failed_runs(store: Store) -> Path:
     """Return where the folders of runs that failed a check are, beside their records."""
-    return store.folder.parent / "failed"
+    return store.folder.parent / FAILED
 
 
 def _keep(folder: Path, kept: Path) -> None:

@@ -24,15 +24,21 @@ def draw(sweep: Sweep, table: pd.DataFrame, plot: Plot) -> Picture:
         if name is not None and name not in table:
             known = ", ".join(column for column in table.columns if column != "failed_checks")
             raise ScenarioError(f"nothing is called '{name}' in the table; there are: {known}")
-    name = f"{plot.value}-over-{plot.over}".replace(".", "_")
+    if not pd.api.types.is_numeric_dtype(table[plot.value]):
+        raise ScenarioError(f"'{plot.value}' is no number: it cannot be drawn over {plot.over}")
+    by = f"-by-{plot.by}" if plot.by else ""
+    name = f"{plot.value}-over-{plot.over}{by}".replace(".", "_")
     shown = table[table[plot.value].notna()]
-    repeated = len(sweep.seeds) > 1 or sweep.sample is not None
+    keys = [plot.over, *([plot.by] if plot.by else [])]
+    repeated = bool(len(shown)) and shown.groupby(keys).size().max() > 1
+    pooled = [name for name in sweep.parameters if name not in keys]
     caption = (
         f"{plot.value} over {plot.over}"
         + (f", by {plot.by}" if plot.by else "")
         + f": {len(shown)} runs of {sweep.scenario}. "
         + (
-            f"Mark: mean. Bar: {CONFIDENCE:.0%} confidence interval of the mean (Student's t)."
+            f"Mark: mean. Bar: {CONFIDENCE:.0%} confidence interval of the mean (Student's t)"
+            + (f", over seeds and {', '.join(pooled)}." if pooled else ", over seeds.")
             if repeated
             else "One run each: no interval."
         )

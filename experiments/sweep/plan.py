@@ -16,6 +16,10 @@ from experiments import scenario as scenarios
 from experiments.scenario import Scenario, ScenarioError, first_error
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
+STORE, FAILED = "runs", "failed"
+"""What is beside the sweeps' own folders."""
+NOT_OF_THE_RESULT = ("name", "summary", "limit_s")
+"""Keys of a scenario on which no result depends: two runs that differ in them alone are one."""
 
 Value = str | int | float | bool
 
@@ -92,8 +96,17 @@ class Sweep(_Model):
             raise ValueError("name either a table [grid] or a table [sample]")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: name each once")
+        if self.name in (STORE, FAILED):
+            raise ValueError(f"name: '{self.name}' is a folder beside the sweeps; take another")
         if "seed" in self.parameters:
             raise ValueError("seed: is set by seeds, which repeat every point")
+        for name in self.parameters:
+            several = self.sample is not None or len(self.grid[name]) > 1
+            if name in NOT_OF_THE_RESULT and several:
+                raise ValueError(f"{name}: changes no result, so that there is nothing to sweep")
+            for other in self.parameters:
+                if other.startswith(f"{name}."):
+                    raise ValueError(f"{other}: is a part of {name}, which is swept as well")
         for number, plot in enumerate(self.plot, 1):
             for key in ("over", "by"):
                 name = getattr(plot, key)
@@ -134,7 +147,7 @@ class Wanted:
         `inputs` are the clock, the kernel and the program. How long a run may take, and what it is
         called, change nothing in it.
         """
-        said = self.scenario.model_dump(mode="json", exclude={"name", "summary", "limit_s"})
+        said = self.scenario.model_dump(mode="json", exclude=set(NOT_OF_THE_RESULT))
         text = json.dumps([said, dict(inputs)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -33,6 +33,16 @@ class Store:
 
     folder: Path
 
+    def make(self) -> None:
+        """Make the folder, if it is not there. Raises ResultError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultError(
+                f"{self.folder}: results cannot be written here ({error.strerror}); "
+                f"name another folder with --results"
+            ) from error
+
     def load(self, key: str) -> dict[str, Any] | None:
         """Return the record of a run, None if it is not finished. Raises ResultError."""
         path = self.folder / f"{key}.json"

@@ -9,13 +9,12 @@ from experiments.errors import ResultError
 from experiments.report.drawing import Picture
 from experiments.sweep import figures, table
 from experiments.sweep.cluster import Cluster
-from experiments.sweep.plan import Plot, Sweep, Wanted
+from experiments.sweep.plan import STORE, Plot, Sweep, Wanted
 from experiments.sweep.runs import results_of
 from experiments.sweep.store import Store
 from vm import kernel
 
 RESULTS = runner.RESULTS / "sweeps"
-STORE = "runs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,9 @@ def test_a_sample_is_the_same_for_everybody(tmp_path: Path):
         (HEAD, r"\[grid\] or a table \[sample\]"),
         (HEAD + "seeds = [1, 1]\n" + GRID, "seeds"),
         (HEAD + "[grid]\nseed = [1]\n", "seed: is set by seeds"),
+        (HEAD.replace("some", "runs") + GRID, "'runs' is a folder beside the sweeps"),
+        (HEAD + "[grid]\nlimit_s = [10, 20]\n", "limit_s: changes no result"),
+        (HEAD + '[grid]\n"links.sg" = [2]\n"links.sg.delay_ms" = [1.0]\n', "is a part of links.sg"),
         (HEAD + GRID + '[[plot]]\nvalue = "x"\nover = "y"\n', "no parameter 'y'"),
         (HEAD + "[sample]\npoints = 1\n[sample.parameters]\n"
          '"links.sg.delay_ms" = {least = 2, most = 1}\n', "least: not below most"),

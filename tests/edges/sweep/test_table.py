@@ -60,12 +60,41 @@ def test_an_interval_is_students():
     assert math.isnan(figures.interval(pd.Series([1.0]))[1])
 
 
+def test_bars_are_where_runs_are_taken_together_and_the_caption_says_over_what():
+    sweep = Sweep(
+        name="some",
+        summary="Some",
+        scenario="walk",
+        grid={"links.sg.delay_ms": (1.0, 2.0, 50.0), "auth": ("rr", "static")},
+    )
+    once = rows().iloc[::3]
+    value, over = "rtt_ms.direct", "links.sg.delay_ms"
+    pooled = figures.draw(sweep, once, Plot(value=value, over=over))
+    assert "over seeds and auth" in pooled.caption
+    single = figures.draw(sweep, once, Plot(value=value, over=over, by="auth"))
+    assert "One run each: no interval" in single.caption
+
+
+def test_what_is_no_number_is_not_drawn():
+    made = rows().assign(verdict="passed")
+    with pytest.raises(ScenarioError, match=r"'verdict' is no number"):
+        figures.draw(SWEEP, made, Plot(value="verdict", over="links.sg.delay_ms"))
+
+
+def test_a_store_that_cannot_be_made_is_one_line():
+    with pytest.raises(
+        ResultError, match=r"/proc/none: results cannot be written here .*--results"
+    ):
+        Store(Path("/proc/none")).make()
+
+
 @pytest.mark.parametrize("by", [None, "auth"])
 def test_a_plot_says_what_it_shows_and_is_drawn(tmp_path: Path, by: str | None):
     plot = Plot(value="rtt_ms.direct", over="links.sg.delay_ms", by=by)
     picture = figures.draw(SWEEP, rows(), plot)
     picture.save(tmp_path)
-    assert (tmp_path / "rtt_ms_direct-over-links_sg_delay_ms.png").stat().st_size > 1000
+    own = f"rtt_ms_direct-over-links_sg_delay_ms{f'-by-{by}' if by else ''}"
+    assert (tmp_path / f"{own}.png").stat().st_size > 1000
     assert "18 runs of walk" in picture.caption
     assert "95% confidence interval" in picture.caption
     assert picture.figure is not None
