@@ -4,8 +4,8 @@ A packet is clear text if, outside any ESP, it holds an address of the VPN anywh
 neighbour discovery target, in a mobility option or quoted in an ICMPv6 error), or if it is UDP, TCP
 or an echo (also in a fragment, in IPv4, under AH, quoted). Neighbour discovery, multicast listener
 reports and mobility headers are none as long as they hold no VPN address, except for a test of the
-home address, where nodes have an association with their home agent to hide its token (RFC 6275
-section 5.2.5). What an attacker says of
+home address between a node and its home agent, where they have an association to hide its token
+(RFC 6275 section 5.2.5; beyond the home agent, on its own link, such a test goes as it is). What an attacker says of
 the VPN in a network of its own is none either: it gives nothing away. Nor is an address that is an
 end of ESP which goes between VPN addresses on purpose: that of the VCM, where MN-VCM is direct.
 """
@@ -135,8 +135,6 @@ def tshark_clear_text(
         ports = " || ".join(f"udp.port == {port}" for port in sorted(tunnel_end.udp_ports))
         udp = f"(udp && !(ipv6.addr == {IPv6Address(tunnel_end.address)} && ({ports})))"
     wanted = [udp, "tcp", "icmp", "icmpv6.type == 128", "icmpv6.type == 129"]
-    if hides_home_tests:
-        wanted += [f"mip6.mhtype == {kind}" for kind in HOME_TESTS]
     wanted += [
         f"(ipv6.fraghdr.offset > 0 && ipv6.fraghdr.nxt == {int(protocol)})"
         for protocol in UPPER_LAYERS
@@ -148,7 +146,10 @@ def tshark_clear_text(
     wanted += [f"(frame contains {prefix.hex(':')}{bare})" for prefix in vpn_prefixes]
     counts = {}
     for link, path in sorted(captures.items()):
-        display_filter = "(" + " || ".join(wanted) + ")"
+        tests = []
+        if hides_home_tests and link != HOME_AGENT_LINK:
+            tests = [f"mip6.mhtype == {kind}" for kind in HOME_TESTS]
+        display_filter = "(" + " || ".join([*wanted, *tests]) + ")"
         display_filter += "".join(f" && !(eth.src == {own.hex(':')})" for own in attackers)
         if link in outside_intervals_by_link:
             times = [

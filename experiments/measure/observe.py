@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from experiments.clear_text import clear_text_in, hardware_source, is_external
+from experiments.clear_text import (
+    HOME_AGENT_LINK,
+    clear_text_in,
+    hardware_source,
+    is_external,
+)
 from experiments.dissect import (
     Dissector,
     HomeAddress,
@@ -164,7 +169,7 @@ class _LinkObserver:
             if self._is_external_at(time_ns) and hardware_source(frame) not in attackers:
                 what = clear_text_in(
                     *(frame, layers, prefixes, self._plan.bare_esp_ends, self._plan.tunnel_end),
-                    hides_home_tests=self._plan.is_ours,
+                    hides_home_tests=self._plan.is_ours and self._link != HOME_AGENT_LINK,
                 )
                 if what is not None:
                     self._seen.clear_text.append(ClearText(time_ns, self._link, what))
