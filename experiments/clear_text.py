@@ -5,9 +5,10 @@ neighbour discovery target, in a mobility option or quoted in an ICMPv6 error), 
 or an echo (also in a fragment, in IPv4, under AH, quoted). Neighbour discovery, multicast listener
 reports and mobility headers are none as long as they hold no VPN address, except for a test of the
 home address between a node and its home agent, where they have an association to hide its token
-(RFC 6275 section 5.2.5; beyond the home agent, on its own link, such a test goes as it is). What an attacker says of
-the VPN in a network of its own is none either: it gives nothing away. Nor is an address that is an
-end of ESP which goes between VPN addresses on purpose: that of the VCM, where MN-VCM is direct.
+(RFC 6275 section 5.2.5; beyond the home agent, on its own link, such a test goes as it is). What an
+attacker says of the VPN in a network of its own is none either: it gives nothing away. Nor is an
+address that is an end of ESP which goes between VPN addresses on purpose: that of the VCM, where
+MN-VCM is direct.
 """
 
 import subprocess
