@@ -83,7 +83,7 @@ class Links:
             effect.address,
             effect.device,
             self._hardware_address[effect.device],
-            override=effect.override,
+            effect.router,
         )
 
 

@@ -101,29 +101,28 @@ class NeighbourDiscovery:
 
     def solicit(self, device: str) -> None:
         """Ask the routers on a link for an advertisement."""
-        self._multicast(device, ALL_ROUTERS, struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0))
+        self._send(device, ALL_ROUTERS, struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0))
 
     def announce(
         self,
         address: IPv6Address,
         device: str,
         hardware_address: bytes,
-        *,
-        override: bool = True,
+        router: IPv6Address | None = None,
     ) -> None:
         """Tell a link where `address` is now; it need not be an address of ours.
 
-        All nodes, which are to believe it, or else its routers, which may not have known.
+        All nodes, which are to believe it, or else one router, which may not have known.
         """
         message = (
-            struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, OVERRIDE if override else 0)
+            struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, 0 if router else OVERRIDE)
             + address.packed
             + struct.pack("!BB", TARGET_LINK_LAYER_ADDRESS, 1)
             + hardware_address
         )
-        self._multicast(device, ALL_NODES if override else ALL_ROUTERS, message)
+        self._send(device, str(router or ALL_NODES), message)
 
-    def _multicast(self, device: str, group: str, message: bytes) -> None:
+    def _send(self, device: str, destination: str, message: bytes) -> None:
         try:
             index = socket.if_nametoindex(device)
             information = bytes(16) + struct.pack("=I", index)
@@ -131,7 +130,7 @@ class NeighbourDiscovery:
                 [message],
                 [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)],
                 0,
-                (group, 0, 0, index),
+                (destination, 0, 0, index),
             )
         except OSError as error:
             # The link has gone meanwhile; its loss is on its way to us.

@@ -22,14 +22,14 @@ class Apply:
 class AnnounceAddress:
     """Send an unsolicited neighbour advertisement (RFC 4861 section 7.2.6).
 
-    With `override` all on the link hear that the address has come here. Without, the routers alone:
-    that is for a new address, which may be optimistic, and which they may be looking for (RFC 9131
-    section 6.1, RFC 4429 section 3.3).
+    All on the link hear that the address has come here, and are to believe it. Or else `router`
+    alone, which may be looking for it (RFC 9131): without the override flag, since a new address
+    may be optimistic (RFC 4429 section 3.3), and not to others, whose links are as busy as its own.
     """
 
     address: IPv6Address
     device: str
-    override: bool = True
+    router: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

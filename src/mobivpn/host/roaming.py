@@ -67,7 +67,7 @@ class Roaming(ABC, Generic[E]):
         effects: list[E | AnnounceAddress] = [*self._moved(now)]
         here = self._movement.place
         if isinstance(here, Outside) and here != before:
-            effects.append(AnnounceAddress(here.care_of_address, here.device, override=False))
+            effects.append(AnnounceAddress(here.care_of_address, here.device, here.router))
         return effects
 
     @abstractmethod

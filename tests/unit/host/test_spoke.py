@@ -83,8 +83,8 @@ def test_outside_the_tunnel_has_a_care_of_address_and_a_way_from_there():
     details = {"care_of_address": str(OUTSIDE)}
     assert effects[1:] == [
         Record("care_of_address", details=details),
-        # To the routers, which may be looking for it; it may be optimistic.
-        AnnounceAddress(OUTSIDE, "eth0", override=False),
+        # To the router, which may be looking for it.
+        AnnounceAddress(OUTSIDE, "eth0", ROUTER),
     ]
 
 
