@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from agents.driver import Driver
 from agents.kernel_reports import hear_of_refused_options
 from agents.mobility_socket import MobilitySocket
+from mobivpn.host.mobility_input import Tally
 from mobivpn.host.node_databases import BY_HOME_AGENT_MARK
 from mobivpn.mip6 import codec
 from mobivpn.mip6.binding_errors import RefusedOption
@@ -18,24 +19,20 @@ from mobivpn.mip6.messages import BindingUpdate
 
 log = logging.getLogger(__name__)
 
-TOLD_APART_S = 1.0
-
 
 class Unsent:
     """What could not be sent, by reason: told once a second at most, since anybody can ask for
     answers that go nowhere."""
 
     def __init__(self) -> None:
-        self._untold = Counter[str]()
-        self._next_at = float("-inf")
+        self._counted = Counter[str]()
+        self._tally = Tally(self._counted)
 
     def count(self, reason: str, now: float) -> None:
         """Count one more (`now` in s), and tell of all that are not told yet, if it is time."""
-        self._untold[reason] += 1
-        if now >= self._next_at:
-            self._next_at = now + TOLD_APART_S
-            log.info("not sent: %s", "; ".join(f"{n} x {why}" for why, n in self._untold.items()))
-            self._untold.clear()
+        self._counted[reason] += 1
+        if untold := self._tally.take(now):
+            log.info("not sent: %s", "; ".join(f"{n} x {why}" for why, n in untold.items()))
 
 
 class MobilityCore(Protocol):

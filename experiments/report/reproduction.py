@@ -8,6 +8,16 @@ from typing import Any
 from experiments import scenario as scenarios
 from experiments.report.record import Record
 
+_CHOSEN = (
+    "seed",
+    "agent_delay_ms",
+    "algorithm",
+    "binding_auth",
+    "handover",
+    "signalling_loss_percent",
+)
+"""A scenario's keys that the command gives, beside the variants."""
+
 
 def command(record: Record) -> str:
     """Return the command that repeats the run."""
@@ -41,8 +51,10 @@ def needs_file(record: Record) -> bool:
     """Tell whether the run's scenario is another than the one of that name with these options."""
     run = record.run
     made = run.get("scenario")
-    if run.get("conducted") or not isinstance(made, Mapping) or "traffic" not in made:
-        return bool(run.get("conducted"))
+    if run.get("conducted"):
+        return True
+    if not isinstance(made, Mapping) or "traffic" not in made:
+        return False
     given = {
         key: made[key]
         for key in (*_CHOSEN, *(run.get("variants") or {}))
@@ -56,17 +68,6 @@ def needs_file(record: Record) -> bool:
         return True
     # A folder of an older program may not have all of it.
     return usual.keys() <= made.keys() and usual != made
-
-
-_CHOSEN = (
-    "seed",
-    "agent_delay_ms",
-    "algorithm",
-    "binding_auth",
-    "handover",
-    "signalling_loss_percent",
-)
-"""A scenario's keys that the command gives, beside the variants."""
 
 
 def revision(record: Record) -> str:

@@ -124,23 +124,18 @@ def run_on_worker(
     folder = runner.carry_out(Scenario.model_validate(scenario), options)
     try:
         record = {"summary": ResultSet(folder).load_summary(), **derive(folder)}
-        if record["summary"]["verdict"] != PASSED:
-            _keep(folder, failed_runs(store) / key)
+        if store.folder.is_dir():
+            store.save(key, record)
+            if record["summary"]["verdict"] != PASSED:
+                _keep(folder, store.folder.parent / FAILED / key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if store.folder.is_dir():
-        store.save(key, record)
     return record
 
 
-def failed_runs(store: Store) -> Path:
-    """Return where the folders of runs that failed a check are, beside their records."""
-    return store.folder.parent / FAILED
-
-
 def _keep(folder: Path, kept: Path) -> None:
-    """Put a run's folder where a person looks for it: if the store is here, and there are few."""
-    if kept.parent.parent.is_dir() and len(list(kept.parent.glob("*"))) < FAILED_KEPT:
+    """Put a run's folder where a person looks for it, as long as there are few."""
+    if len(list(kept.parent.glob("*"))) < FAILED_KEPT:
         # One that there is no room for is not worth the loss of its record.
         with contextlib.suppress(OSError):
             shutil.copytree(folder, kept, dirs_exist_ok=True)

@@ -44,8 +44,8 @@ class TrafficSelector:
     """Packets between two prefixes, `local` being the side of the host that holds the entry.
 
     `mobility_type` narrows protocol 135 to one mobility header type (RFC 4301 4.4.1.1: the MH type
-    is a selector); Linux matches it only
-    in what the host itself sends. `icmp_type` does the same for ICMPv6.
+    is a selector); Linux matches it only in what the host itself sends. `icmp_type` does the same
+    for ICMPv6.
     """
 
     local_prefix: IPv6Network

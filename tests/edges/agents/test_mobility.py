@@ -3,7 +3,8 @@
 import pytest
 
 from agents import mobility
-from agents.mobility import TOLD_APART_S, Unsent
+from agents.mobility import Unsent
+from mobivpn.host.mobility_input import RECORDS_APART_S
 
 
 def test_what_could_not_be_sent_is_told_once_a_second_at_most_by_reason(
@@ -14,7 +15,7 @@ def test_what_could_not_be_sent_is_told_once_a_second_at_most_by_reason(
     unsent = Unsent()
     for number in range(300):
         unsent.count("CareOfTest (Invalid argument)", 10 + number / 100)
-    unsent.count("HomeTest (Network is unreachable)", 13 + TOLD_APART_S)
+    unsent.count("HomeTest (Network is unreachable)", 13 + RECORDS_APART_S)
     assert told == [
         "not sent: 1 x CareOfTest (Invalid argument)",
         "not sent: 100 x CareOfTest (Invalid argument)",

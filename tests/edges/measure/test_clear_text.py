@@ -1,13 +1,14 @@
 """What counts as clear text, judged by our walk and by tshark alone."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.clear_text import clear_text_in, is_external, tshark_clear_text
-from experiments.dissect import Dissector
+from experiments.dissect import Dissector, Layers
 from experiments.esp_keys import EspKeys
 from experiments.network_plan import NetworkPlan, TunnelEnd
 from tests.support.packets import (
@@ -83,17 +84,25 @@ SAFE = {
 }
 
 
+def captured(packet: Content) -> tuple[bytes, Layers]:
+    """Return a packet as the frame that it goes in, and what is seen of that without keys."""
+    frame = ethernet(packet)
+    return frame, Dissector(EspKeys([])).layers(frame)
+
+
+def write_packets(path: Path, packets: Iterable[Content]) -> None:
+    write_pcapng(path, [(n, ethernet(packet)) for n, packet in enumerate(packets)])
+
+
 @pytest.mark.parametrize("name", CLEAR)
 def test_clear_text_is_found(name: str, plan: NetworkPlan) -> None:
-    frame = ethernet(CLEAR[name])
-    layers = Dissector(EspKeys([])).layers(frame)
+    frame, layers = captured(CLEAR[name])
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes)
 
 
 @pytest.mark.parametrize("name", SAFE)
 def test_protected_packets_and_signalling_are_no_clear_text(name: str, plan: NetworkPlan) -> None:
-    frame = ethernet(SAFE[name])
-    layers = Dissector(EspKeys([])).layers(frame)
+    frame, layers = captured(SAFE[name])
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes) is None
 
 
@@ -119,8 +128,8 @@ def test_a_direct_vcms_own_esp_may_show_its_address_and_nothing_else_may(
     name: str, plan: NetworkPlan
 ) -> None:
     packet, expected = BARE[name]
-    frame, direct = ethernet(packet), replace(plan, vcm_is_direct=True)
-    layers = Dissector(EspKeys([])).layers(frame)
+    frame, layers = captured(packet)
+    direct = replace(plan, vcm_is_direct=True)
     found = clear_text_in(frame, layers, direct.vpn_prefix_bytes, direct.bare_esp_ends)
     assert found == expected
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes, plan.bare_esp_ends) is not None
@@ -141,8 +150,7 @@ def test_another_systems_tunnel_is_no_clear_text_unless_it_shows_an_address(
     name: str, plan: NetworkPlan
 ) -> None:
     packet, expected = TUNNELLED[name]
-    frame = ethernet(packet)
-    layers = Dissector(EspKeys([])).layers(frame)
+    frame, layers = captured(packet)
     prefixes = plan.vpn_prefix_bytes
     assert clear_text_in(frame, layers, prefixes, tunnel_end=TUNNEL) == expected
     assert clear_text_in(frame, layers, prefixes) is not None
@@ -153,7 +161,7 @@ def test_tshark_alone_finds_the_same_of_another_systems_tunnel(
     tmp_path: Path, plan: NetworkPlan
 ) -> None:
     path = tmp_path / "tunnelled.pcapng"
-    write_pcapng(path, [(n, ethernet(packet)) for n, (packet, _) in enumerate(TUNNELLED.values())])
+    write_packets(path, (packet for packet, _ in TUNNELLED.values()))
     found = tshark_clear_text({"here": path}, {}, plan.vpn_prefix_bytes, tunnel_end=TUNNEL)
     assert found == {"here": sum(expected is not None for _, expected in TUNNELLED.values())}
 
@@ -171,8 +179,7 @@ def test_a_home_test_is_hidden_where_nodes_have_an_association_for_it(
     name: str, plan: NetworkPlan
 ) -> None:
     packet, is_shown = HOME_TESTS[name]
-    frame = ethernet(packet)
-    layers = Dissector(EspKeys([])).layers(frame)
+    frame, layers = captured(packet)
     found = clear_text_in(frame, layers, plan.vpn_prefix_bytes, hides_home_tests=True)
     assert found == ("home test" if is_shown else None)
     assert clear_text_in(frame, layers, plan.vpn_prefix_bytes) is None
@@ -181,7 +188,7 @@ def test_a_home_test_is_hidden_where_nodes_have_an_association_for_it(
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_tshark_alone_finds_the_same_of_home_tests(tmp_path: Path, plan: NetworkPlan) -> None:
     path = tmp_path / "tests.pcapng"
-    write_pcapng(path, [(n, ethernet(packet)) for n, (packet, _) in enumerate(HOME_TESTS.values())])
+    write_packets(path, (packet for packet, _ in HOME_TESTS.values()))
     links = {"here": path, "ha": path}
     found = tshark_clear_text(links, {}, plan.vpn_prefix_bytes, hides_home_tests=True)
     # On the home agent's own link a test is on its way to the peer, or from it.
@@ -206,11 +213,11 @@ def test_links_outside_the_company_are_external() -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_tshark_alone_finds_the_same(tmp_path: Path, plan: NetworkPlan) -> None:
     clear, safe = tmp_path / "clear.pcapng", tmp_path / "safe.pcapng"
-    write_pcapng(clear, [(n, ethernet(packet)) for n, packet in enumerate(CLEAR.values())])
-    write_pcapng(safe, [(n, ethernet(packet)) for n, packet in enumerate(SAFE.values())])
+    write_packets(clear, CLEAR.values())
+    write_packets(safe, SAFE.values())
     times = {"within": [(5, len(CLEAR) - 1)], "never": []}
     bare = tmp_path / "bare.pcapng"
-    write_pcapng(bare, [(n, ethernet(packet)) for n, (packet, _) in enumerate(BARE.values())])
+    write_packets(bare, (packet for packet, _ in BARE.values()))
     direct = replace(plan, vcm_is_direct=True)
     prefixes, ends = direct.vpn_prefix_bytes, direct.bare_esp_ends
     assert tshark_clear_text({"bare": bare}, {}, prefixes) == {"bare": len(BARE)}
